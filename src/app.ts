@@ -1,0 +1,4 @@
+/** Composition root; see below. */
+export interface App {
+  readonly repositoryPath: string;
+}

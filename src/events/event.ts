@@ -1,0 +1,72 @@
+/**
+ * What happened, as rows: each is written in the transaction of the change it tells, with a sequence number that only
+ * grows. The bus hands committed rows on (never dropped, in order); live agent output is not a row and may be dropped
+ * by a slow listener, because `attempts/<id>/` can always retell it.
+ */
+import type { FailureCause } from "../plan/failure-cause.ts";
+import type { TaskState, Wait } from "../plan/task-state.ts";
+
+export type EventBody =
+  | { readonly type: "engine-started"; readonly version: string; readonly recovered: number }
+  | { readonly type: "engine-stopping"; readonly reason: string }
+  | { readonly type: "plan-created"; readonly target: string; readonly tasks: number }
+  | { readonly type: "plan-changed"; readonly added: number; readonly changed: number; readonly dropped: number }
+  | { readonly type: "plan-paused" }
+  | { readonly type: "plan-resumed" }
+  | { readonly type: "task-added"; readonly title: string }
+  | { readonly type: "task-dropped" }
+  | {
+      readonly type: "task-state";
+      readonly from: TaskState;
+      readonly to: TaskState;
+      readonly wait: Wait | null;
+      readonly cause: FailureCause | null;
+      readonly message: string | null;
+    }
+  | {
+      readonly type: "attempt-started";
+      readonly number: number;
+      readonly provider: string;
+      readonly pid: number | null;
+    }
+  | { readonly type: "attempt-session"; readonly sessionId: string }
+  | { readonly type: "attempt-note"; readonly message: string }
+  | {
+      readonly type: "attempt-ended";
+      readonly number: number;
+      readonly outcome: "succeeded" | "failed";
+      readonly cause: FailureCause | null;
+      readonly message: string | null;
+      readonly costUsd: number | null;
+      readonly tokens: number | null;
+    }
+  | { readonly type: "report"; readonly status: string; readonly summary: string }
+  | { readonly type: "merge-started"; readonly target: string; readonly candidate: string | null }
+  | {
+      readonly type: "merge-ended";
+      readonly target: string;
+      readonly outcome: string;
+      readonly sha: string | null;
+      readonly message: string | null;
+    }
+  | {
+      readonly type: "provider-changed";
+      readonly provider: string;
+      readonly state: string;
+      readonly reason: string | null;
+    }
+  | { readonly type: "warning"; readonly message: string };
+
+export type EventType = EventBody["type"];
+
+export interface StoredEvent {
+  /** Grows by one a row; never reused. */
+  readonly seq: number;
+  readonly atMs: number;
+  readonly planId: string | null;
+  readonly taskId: string | null;
+  readonly attemptId: string | null;
+  readonly body: EventBody;
+}
+
+export type NewEvent = Omit<StoredEvent, "seq" | "atMs">;

@@ -1,0 +1,153 @@
+/** What the core knows of plans and tasks: plain values, the same in memory, in the store and on the wire. */
+import type { FailureCause } from "./failure-cause.ts";
+import type { TaskState, Wait } from "./task-state.ts";
+
+export type FailureMode = "hard" | "soft" | "skip";
+export type MergeMode = "auto" | "manual" | "none";
+
+/** A task as it was submitted, defaults filled in. */
+export interface TaskSpec {
+  readonly id: string;
+  readonly title: string;
+  readonly prompt: string;
+  /** A role of the config. */
+  readonly agent: string;
+  readonly dependsOn: readonly string[];
+  /** Claims as globs; null = none given (no claim, with a warning); [] = writes nothing. */
+  readonly writes: readonly string[] | null;
+  readonly onFailure: FailureMode;
+  readonly workflow: string | null;
+  /** Null: the config's. */
+  readonly verify: readonly string[] | null;
+  readonly merge: MergeMode;
+  readonly timeoutMinutes: number;
+  readonly priority: number;
+  /** Null: the config's for causes that pass by themselves, none for a command that failed. */
+  readonly retries: number | null;
+}
+
+export interface Budget {
+  readonly usd: number | null;
+  readonly tokens: number | null;
+  readonly minutes: number | null;
+}
+
+export interface PlanRecord {
+  readonly id: string;
+  readonly name: string | null;
+  readonly goal: string | null;
+  /** Short name of the target branch. */
+  readonly target: string;
+  maxConcurrent: number;
+  readonly budget: Budget;
+  readonly createdAtMs: number;
+  paused: boolean;
+}
+
+/** What was used up, each in a ledger of its own: waiting never spends a retry. */
+export interface Ledger {
+  readonly attempts: number;
+  readonly retries: number;
+  readonly continuations: number;
+  readonly freshSessions: number;
+  readonly repairs: number;
+}
+
+export const EMPTY_LEDGER: Ledger = { attempts: 0, retries: 0, continuations: 0, freshSessions: 0, repairs: 0 };
+
+/** How the next attempt begins. */
+export interface NextTurn {
+  /**
+   * `start`: the task's prompt, a new session · `again`: the session goes on where there is one · `hand-over`: a new
+   * session that is told what the old one did · `repair`: the session is given the output of a failed verify ·
+   * `message`: the session is given a message.
+   */
+  readonly kind: "start" | "again" | "hand-over" | "repair" | "message";
+  /** What the agent is told besides; null when nothing. */
+  readonly note: string | null;
+}
+
+export const FIRST_TURN: NextTurn = { kind: "start", note: null };
+
+/** What an operator wished for a task while its agent runs; carried out when the attempt has ended. */
+export type Wish = "cancel" | "pause" | "skip";
+
+export interface TaskRecord {
+  readonly planId: string;
+  readonly id: string;
+  /** Age: counts up over all plans of the engine. */
+  readonly ordinal: number;
+  spec: TaskSpec;
+  /** Resolved from the role when the plan was made. */
+  provider: string;
+  state: TaskState;
+  wait: Wait | null;
+  /** Where a waiting task goes on: with an agent, or in the merge queue. */
+  stage: "work" | "merge";
+  /** Why it failed, was cancelled or was skipped. */
+  cause: FailureCause | null;
+  message: string | null;
+  ledger: Ledger;
+  nextTurn: NextTurn;
+  wish: Wish | null;
+  /** True from the first attempt until merged, failed, cancelled or released. */
+  holdsClaims: boolean;
+  /** A person approved what needed approval, or asked for the manual merge. */
+  isApproved: boolean;
+  /** The commit that brought the task's work into the target; null while not merged, or when there was nothing. */
+  mergedSha: string | null;
+}
+
+/** A task's full name: unique in the engine. */
+export type TaskKey = `${string}/${string}`;
+
+export function taskKey(task: { readonly planId: string; readonly id: string }): TaskKey {
+  return `${task.planId}/${task.id}`;
+}
+
+export function newTask(planId: string, ordinal: number, spec: TaskSpec, provider: string): TaskRecord {
+  return {
+    planId,
+    id: spec.id,
+    ordinal,
+    spec,
+    provider,
+    state: "pending",
+    wait: null,
+    stage: "work",
+    cause: null,
+    message: null,
+    ledger: EMPTY_LEDGER,
+    nextTurn: FIRST_TURN,
+    wish: null,
+    holdsClaims: false,
+    isApproved: false,
+    mergedSha: null,
+  };
+}
+
+/** A provider's health: its circuit and its parking, kept over restarts. */
+export interface ProviderHealth {
+  readonly name: string;
+  failuresInARow: number;
+  /** The circuit lets nobody through before this moment, then one probe. */
+  openUntilMs: number | null;
+  /** The account is used up; nobody is let through before this moment. */
+  parkedUntilMs: number | null;
+  /** True when the reset's time was not told, so that after the parking only one task probes. */
+  isResetUnknown: boolean;
+  parkings: number;
+  reason: string | null;
+}
+
+export function healthyProvider(name: string): ProviderHealth {
+  return {
+    name,
+    failuresInARow: 0,
+    openUntilMs: null,
+    parkedUntilMs: null,
+    isResetUnknown: false,
+    parkings: 0,
+    reason: null,
+  };
+}

@@ -33,12 +33,12 @@ export function isEnded(state: TaskState): boolean {
 const NEXT: Readonly<Record<TaskState, readonly TaskState[]>> = {
   pending: ["ready", "blocked", "cancelled", "skipped"],
   ready: ["pending", "waiting", "running", "blocked", "cancelled", "skipped", "failed"],
-  waiting: ["pending", "ready", "merging", "succeeded", "failed", "cancelled", "skipped", "blocked"],
+  waiting: ["waiting", "pending", "ready", "merging", "succeeded", "failed", "cancelled", "skipped", "blocked"],
   running: ["waiting", "ready", "merging", "succeeded", "skipped", "failed", "cancelled"],
   merging: ["succeeded", "ready", "waiting", "failed", "cancelled", "skipped"],
   blocked: ["pending", "ready", "waiting", "cancelled", "skipped"],
   succeeded: [],
-  skipped: ["pending", "ready", "blocked"],
+  skipped: [],
   failed: ["pending", "ready", "waiting", "merging", "blocked", "skipped"],
   cancelled: ["pending", "ready", "waiting", "merging", "blocked", "skipped"],
 };

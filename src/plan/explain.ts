@@ -1,0 +1,186 @@
+/** Why a task is not running, and how a plan stands: what people and parents read. Pure over the board. */
+import type { Board } from "./board.ts";
+import { isFailing, isSatisfied, type PlanNode, type TaskNode } from "./node.ts";
+import { taskKey, type TaskKey } from "./records.ts";
+import type { TaskState, WaitCode } from "./task-state.ts";
+
+export interface Explanation {
+  /**
+   * The state people see. A ready task whose plan is paused or whose provider is shut is told as waiting: marking each
+   * of them in the store would make one provider's trouble cost work for every task.
+   */
+  readonly state: TaskState;
+  readonly code: WaitCode | "dependencies" | "slot" | "blocked" | "merge-queue" | null;
+  readonly message: string;
+  /** The command that clears it; null when it clears by itself or there is nothing to clear. */
+  readonly command: string | null;
+  readonly untilMs: number | null;
+  /** Tasks it waits for. */
+  readonly waitsFor: readonly TaskKey[];
+}
+
+export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanation {
+  const node = board.node(key);
+  const { record, plan } = node;
+  const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
+  switch (record.state) {
+    case "pending": {
+      const open = node.dependencies.filter((dependency) => !isSatisfied(dependency.record));
+      const names = open.map((dependency) => taskKey(dependency.record));
+      return { ...plain, code: "dependencies", message: `waits for ${listed(names)}`, waitsFor: names };
+    }
+    case "blocked": {
+      const culprits = node.dependencies.filter((dependency) => isFailing(dependency.record));
+      const names = culprits.map((dependency) => taskKey(dependency.record));
+      const root = rootFailure(node);
+      return {
+        ...plain,
+        code: "blocked",
+        message: `blocked: ${listed(names)} failed or is blocked`,
+        command: root === null ? null : `orchestrator retry ${root}`,
+        waitsFor: names,
+      };
+    }
+    case "ready":
+      return explainReady(board, node, nowMs);
+    case "waiting": {
+      const { wait } = record;
+      if (wait === null) return { ...plain, code: null, message: "waiting" };
+      if (wait.code === "lock" && node.blockedBy !== null) return explainLock(node, node.blockedBy);
+      return { ...plain, code: wait.code, message: wait.message, command: wait.command, untilMs: wait.untilMs };
+    }
+    case "merging": {
+      if (plan.record.paused && !node.isMergeActive) return pausedPlan(plan);
+      const active = board.activeMerge(plan.record.target);
+      if (active === null || active === node) {
+        return { ...plain, code: null, message: `is being merged into ${plan.record.target}` };
+      }
+      const other = taskKey(active.record);
+      return { ...plain, code: "merge-queue", message: `in the merge queue behind ${other}`, waitsFor: [other] };
+    }
+    case "running":
+      return { ...plain, code: null, message: record.wish === null ? "running" : `running; will ${record.wish}` };
+    case "succeeded":
+    case "skipped":
+    case "failed":
+    case "cancelled":
+      return {
+        ...plain,
+        code: null,
+        message: record.message ?? record.state,
+        command: record.state === "failed" ? `orchestrator retry ${key}` : null,
+      };
+  }
+}
+
+function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation {
+  const { record, plan } = node;
+  const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
+  if (plan.record.paused) return pausedPlan(plan);
+  const gate = board.gate(record.provider, nowMs);
+  if (gate.state !== "open-to-all") {
+    const health = board.provider(record.provider);
+    const probe = board.probeOf(record.provider);
+    const how =
+      gate.state === "shut"
+        ? `until ${new Date(gate.untilMs).toISOString()}`
+        : probe === null
+          ? "the next attempt is its probe"
+          : `${taskKey(probe.record)} is its probe`;
+    const what = gate.code === "circuit-open" ? "keeps failing" : "has used up its account's limit";
+    return {
+      ...plain,
+      state: "waiting",
+      code: gate.code,
+      message: `provider ${record.provider} ${what} (${how})${health.reason === null ? "" : `: ${health.reason}`}`,
+      untilMs: gate.state === "shut" ? gate.untilMs : null,
+    };
+  }
+  const limit = board.settings.providerLimits.get(record.provider);
+  let message = "starts as soon as the engine looks";
+  if (board.runningCount >= board.settings.limitAgents) {
+    message = `all ${board.settings.limitAgents} slots are taken (limits.agents)`;
+  } else if (plan.running >= plan.record.maxConcurrent) {
+    message = `the plan's ${plan.record.maxConcurrent} slots are taken (maxConcurrent)`;
+  } else if (limit !== undefined && board.runningOf(record.provider) >= limit) {
+    message = `all ${limit} slots of provider ${record.provider} are taken (providers.${record.provider}.limit)`;
+  }
+  return { ...plain, code: "slot", message };
+}
+
+function explainLock(node: TaskNode, blocker: TaskNode): Explanation {
+  const { record } = blocker;
+  const name = taskKey(record);
+  const held = record.holdsClaims ? "holds" : "waited earlier for";
+  const holder = holderBehind(blocker);
+  const needsRelease = holder.record.holdsClaims && holder.record.state === "waiting";
+  const state = record.wait === null ? record.state : `waiting: ${record.wait.code}`;
+  return {
+    state: node.record.state,
+    code: "lock",
+    message: `${name} (${state}) ${held} a write claim that overlaps ${node.record.spec.writes?.join(", ") ?? ""}`,
+    command: needsRelease ? `orchestrator release ${taskKey(holder.record)}` : null,
+    untilMs: null,
+    waitsFor: [name],
+  };
+}
+
+/** The task at the head of a line of waiting claims. */
+function holderBehind(blocker: TaskNode): TaskNode {
+  let current = blocker;
+  while (current.blockedBy !== null && current.record.wait?.code === "lock") current = current.blockedBy;
+  return current;
+}
+
+function pausedPlan(plan: PlanNode): Explanation {
+  return {
+    state: "waiting",
+    code: "paused",
+    message: `plan ${plan.record.id} is paused`,
+    command: `orchestrator resume ${plan.record.id}`,
+    untilMs: null,
+    waitsFor: [],
+  };
+}
+
+/** The failed task at the bottom of a chain of blocked ones. */
+function rootFailure(node: TaskNode): TaskKey | null {
+  const seen = new Set<TaskNode>();
+  let current: TaskNode | undefined = node;
+  while (current !== undefined && !seen.has(current)) {
+    seen.add(current);
+    if (current.record.state !== "blocked") return taskKey(current.record);
+    current = current.dependencies.find((dependency) => isFailing(dependency.record));
+  }
+  return null;
+}
+
+function listed(names: readonly string[]): string {
+  return names.length <= 5 ? names.join(", ") : `${names.slice(0, 5).join(", ")} and ${names.length - 5} more`;
+}
+
+export interface PlanStanding {
+  readonly counts: Readonly<Record<TaskState, number>>;
+  readonly total: number;
+  /**
+   * `running`: something moves or will by itself · `needs-person`: nothing moves until somebody acts · `succeeded`: all
+   * succeeded or were skipped · `failed`: all ended, and one failed, was cancelled or is blocked.
+   */
+  readonly state: "running" | "needs-person" | "succeeded" | "failed";
+}
+
+/** How a plan stands, from its counters alone. */
+export function standingOf(plan: PlanNode): PlanStanding {
+  const { counts } = plan;
+  const total = plan.nodes.size;
+  const done = counts.succeeded + counts.skipped;
+  const ended = done + counts.failed + counts.cancelled + counts.blocked;
+  let state: PlanStanding["state"];
+  if (done === total) state = "succeeded";
+  else if (counts.running > 0) state = "running";
+  else if (plan.record.paused && ended < total) state = "needs-person";
+  else if (counts.ready + counts.merging + plan.movingWaits > 0) state = "running";
+  else if (counts.waiting > 0) state = "needs-person";
+  else state = "failed";
+  return { counts: { ...counts }, total, state };
+}

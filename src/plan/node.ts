@@ -1,0 +1,97 @@
+/** A task on the board with its edges and its place in the queues. Only `board.ts` and its helpers hold nodes. */
+import type { PlanRecord, TaskRecord } from "./records.ts";
+import type { TaskState } from "./task-state.ts";
+
+export interface PlanNode {
+  readonly record: PlanRecord;
+  readonly nodes: Map<string, TaskNode>;
+  readonly counts: Record<TaskState, number>;
+  /** Waiting tasks that move again without a person. */
+  movingWaits: number;
+  running: number;
+}
+
+export interface TaskNode {
+  readonly record: TaskRecord;
+  readonly plan: PlanNode;
+  readonly dependencies: TaskNode[];
+  readonly dependents: TaskNode[];
+  /** Dependencies that are not satisfied. */
+  openCount: number;
+  /** Dependencies that failed hard or are blocked. */
+  failedCount: number;
+  /** Longest remaining path, in the unit of the weights. */
+  pathLength: number;
+  /** Changes whenever the task leaves a queue; an entry with an older ticket is stale. */
+  ticket: number;
+  /** Whose claim this task waits for. */
+  blockedBy: TaskNode | null;
+  /** Tasks that wait for this one's claim. */
+  readonly blocks: Set<TaskNode>;
+  /** Place in the line of waiting claims; null when not in it. */
+  linePlace: number | null;
+  isMergeActive: boolean;
+}
+
+export function newPlanNode(record: PlanRecord): PlanNode {
+  return {
+    record,
+    nodes: new Map(),
+    counts: {
+      pending: 0,
+      ready: 0,
+      waiting: 0,
+      running: 0,
+      merging: 0,
+      blocked: 0,
+      succeeded: 0,
+      skipped: 0,
+      failed: 0,
+      cancelled: 0,
+    },
+    movingWaits: 0,
+    running: 0,
+  };
+}
+
+export function newTaskNode(record: TaskRecord, plan: PlanNode): TaskNode {
+  return {
+    record,
+    plan,
+    dependencies: [],
+    dependents: [],
+    openCount: 0,
+    failedCount: 0,
+    pathLength: 0,
+    ticket: 0,
+    blockedBy: null,
+    blocks: new Set(),
+    linePlace: null,
+    isMergeActive: false,
+  };
+}
+
+/** True when dependents may count on the task: it is done, or its failure mode says that they may go on. */
+export function isSatisfied(task: TaskRecord): boolean {
+  switch (task.state) {
+    case "succeeded":
+    case "skipped":
+      return true;
+    case "failed":
+    case "cancelled":
+      return task.spec.onFailure !== "hard";
+    case "pending":
+    case "ready":
+    case "waiting":
+    case "running":
+    case "merging":
+    case "blocked":
+      return false;
+  }
+}
+
+/** True when dependents can't start before a person does something. */
+export function isFailing(task: TaskRecord): boolean {
+  if (task.state === "blocked") return true;
+  return (task.state === "failed" || task.state === "cancelled") && task.spec.onFailure === "hard";
+}

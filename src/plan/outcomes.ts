@@ -1,0 +1,201 @@
+/** What the end of an attempt or of a merge means for its task. Pure over the board; the moment and chance are given. */
+import { consequenceOf } from "./consequence.ts";
+import type { Board } from "./board.ts";
+import type { FailureCause } from "./failure-cause.ts";
+import type { TaskNode } from "./node.ts";
+import { noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
+import { taskKey, type NextTurn, type TaskKey } from "./records.ts";
+import type { Wait, WaitCode } from "./task-state.ts";
+
+export type AttemptEnd =
+  | { readonly type: "succeeded"; readonly hasChanges: boolean; readonly message: string | null }
+  | {
+      readonly type: "failed";
+      readonly cause: FailureCause;
+      readonly message: string;
+      readonly remedy: string | null;
+      readonly retryAfterMs: number | null;
+      readonly resetsAtMs: number | null;
+    }
+  /** Ended by an operator's wish; which one is in the record. */
+  | { readonly type: "stopped" }
+  /** Never began: something outside is missing. Spends no attempt. */
+  | { readonly type: "not-started"; readonly wait: Wait };
+
+export type MergeEnd =
+  | { readonly type: "merged"; readonly sha: string }
+  | { readonly type: "nothing" }
+  | {
+      readonly type: "wait";
+      readonly code: WaitCode;
+      readonly message: string;
+      readonly command: string | null;
+      readonly untilMs?: number | null;
+    }
+  /** The merged result did not pass; the output goes to the agent, as often as `maxRepairs` allows. */
+  | { readonly type: "verify-failed"; readonly output: string; readonly canRepair: boolean }
+  /** The target moved meanwhile, or the engine stopped: in line again. */
+  | { readonly type: "again" };
+
+/** Carries an attempt's end into the task's state. The task must be running. */
+export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: number, random: number): void {
+  const node = board.node(key);
+  const { record } = node;
+  board.endProbe(node);
+  const { wish } = record;
+  record.wish = null;
+  if (end.type === "not-started") {
+    record.ledger = { ...record.ledger, attempts: record.ledger.attempts - 1 };
+    if (wish === null || wish === "pause") {
+      board.move(node, "waiting", { wait: wish === "pause" ? pausedWait(key) : end.wait });
+      if (record.ledger.attempts === 0) board.releaseClaims(node);
+      return;
+    }
+  }
+  noteHealth(board, node, end, nowMs);
+  if (wish === "cancel")
+    return board.move(node, "cancelled", { cause: "cancelled", message: "cancelled by the operator" });
+  if (wish === "skip") return board.move(node, "skipped", { cause: "cancelled", message: "skipped by the operator" });
+  if (end.type === "succeeded") return finishWork(board, node, end.hasChanges);
+  if (wish === "pause" || end.type === "stopped") {
+    record.nextTurn = { kind: "again", note: "You were paused by the operator. Go on where you left off." };
+    return board.move(node, "waiting", { wait: pausedWait(key) });
+  }
+  if (end.type === "failed") return applyFailure(board, node, end, nowMs, random);
+}
+
+function noteHealth(board: Board, node: TaskNode, end: AttemptEnd, nowMs: number): void {
+  const health = board.provider(node.record.provider);
+  const before = JSON.stringify(health);
+  if (end.type === "succeeded") noteSuccess(health);
+  else if (end.type === "failed") {
+    if (end.cause === "usage-limit") notePark(health, end.resetsAtMs, end.message, nowMs, board.settings.gate);
+    else noteFailure(health, end.cause, end.message, nowMs, board.settings.gate);
+  }
+  if (JSON.stringify(health) !== before) board.touchProvider(health);
+}
+
+/** The agent is done: into the merge queue, to a person, or to the end. */
+function finishWork(board: Board, node: TaskNode, hasChanges: boolean): void {
+  const { record } = node;
+  record.nextTurn = { kind: "again", note: null };
+  if (!hasChanges || record.spec.merge === "none") {
+    return board.move(node, "succeeded", { cause: null, message: hasChanges ? "not merged, as the task asks" : null });
+  }
+  record.stage = "merge";
+  if (record.spec.merge === "manual" && !record.isApproved) {
+    const command = `orchestrator merge ${taskKey(record)}`;
+    const message = "the task is to be merged by hand";
+    return board.move(node, "waiting", { wait: { code: "manual-merge", message, command, untilMs: null } });
+  }
+  board.move(node, "merging");
+}
+
+function applyFailure(
+  board: Board,
+  node: TaskNode,
+  end: Extract<AttemptEnd, { type: "failed" }>,
+  nowMs: number,
+  random: number,
+): void {
+  const { record } = node;
+  const key = taskKey(record);
+  const consequence = consequenceOf(end, record.ledger, record.spec.retries, board.settings.retry, nowMs, random);
+  const told = { cause: end.cause, message: end.message };
+  switch (consequence.type) {
+    case "back-off": {
+      record.ledger = consequence.ledger;
+      record.nextTurn = againWith("The last attempt was cut off before it ended: " + end.message);
+      const wait: Wait = { code: "backoff", message: end.message, command: null, untilMs: consequence.untilMs };
+      return board.move(node, "waiting", { wait, ...told });
+    }
+    case "park": {
+      record.nextTurn = againWith("The account's limit was reached in the middle. Go on where you left off.");
+      const untilMs = board.provider(record.provider).parkedUntilMs;
+      return board.move(node, "waiting", {
+        wait: { code: "usage-limit", message: end.message, command: null, untilMs },
+        ...told,
+      });
+    }
+    case "person": {
+      record.nextTurn = againWith("The last attempt stopped: " + end.message);
+      const message = end.remedy === null ? end.message : `${end.message} — ${end.remedy}`;
+      const wait: Wait = { code: consequence.code, message, command: `orchestrator retry ${key}`, untilMs: null };
+      return board.move(node, "waiting", { wait, ...told });
+    }
+    case "fresh-session":
+      record.ledger = consequence.ledger;
+      record.nextTurn = { kind: "hand-over", note: end.message };
+      return board.move(node, "ready", told);
+    case "continue":
+      record.ledger = consequence.ledger;
+      record.nextTurn = againWith(
+        end.cause === "engine-crash"
+          ? "You were interrupted: the engine that runs you stopped. Look at the state of your worktree first, then go on."
+          : "You reached the limit of turns. Go on where you left off.",
+      );
+      return board.move(node, "ready", told);
+    case "cancel":
+      return board.move(node, "cancelled", told);
+    case "fail": {
+      const message = `${end.message} (${consequence.why})`;
+      return board.move(node, record.spec.onFailure === "skip" ? "skipped" : "failed", { cause: end.cause, message });
+    }
+  }
+}
+
+/** Carries a merge's end into the task's state. The task must be the active merge of its target. */
+export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
+  const node = board.node(key);
+  const { record } = node;
+  board.endMerge(node);
+  const { wish } = record;
+  record.wish = null;
+  if (end.type === "merged" || end.type === "nothing") {
+    record.mergedSha = end.type === "merged" ? end.sha : null;
+    return board.move(node, "succeeded", { cause: null, message: null });
+  }
+  if (wish === "cancel")
+    return board.move(node, "cancelled", { cause: "cancelled", message: "cancelled by the operator" });
+  if (wish === "skip") return board.move(node, "skipped", { cause: "cancelled", message: "skipped by the operator" });
+  if (wish === "pause") return board.move(node, "waiting", { wait: pausedWait(key) });
+  switch (end.type) {
+    case "again":
+      // Leaving and entering the line puts it at the end: others are not held up by one that keeps losing the race.
+      board.move(node, "waiting", {
+        wait: { code: "target", message: "the target moved", command: null, untilMs: null },
+      });
+      return board.move(node, "merging");
+    case "wait": {
+      const { code, message, command, untilMs = null } = end;
+      return board.move(node, "waiting", { wait: { code, message, command, untilMs } });
+    }
+    case "verify-failed": {
+      if (end.canRepair && record.ledger.repairs < board.settings.maxRepairs) {
+        record.ledger = { ...record.ledger, repairs: record.ledger.repairs + 1 };
+        record.stage = "work";
+        record.nextTurn = { kind: "repair", note: end.output };
+        return board.move(node, "ready", { cause: null, message: "verify failed after merging; the agent repairs it" });
+      }
+      const wait: Wait = {
+        code: "verify",
+        message: `verify failed after merging: ${lastLines(end.output)}`,
+        command: `orchestrator retry ${key}`,
+        untilMs: null,
+      };
+      return board.move(node, "waiting", { wait });
+    }
+  }
+}
+
+function againWith(note: string): NextTurn {
+  return { kind: "again", note };
+}
+
+function pausedWait(key: TaskKey): Wait {
+  return { code: "paused", message: "paused by the operator", command: `orchestrator resume ${key}`, untilMs: null };
+}
+
+function lastLines(output: string): string {
+  return output.trim().split("\n").slice(-3).join(" / ").slice(-300);
+}

@@ -1,16 +1,11 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { JsonLines, type OutputLine } from "../../src/agents/json-lines.ts";
+import { cut } from "./turn-request.ts";
 
 function readAll(chunks: readonly string[], maxLineLength?: number): OutputLine[] {
   const lines = new JsonLines(maxLineLength === undefined ? {} : { maxLineLength });
   return [...chunks.flatMap((chunk) => lines.push(chunk)), ...lines.end()];
-}
-
-/** Cuts `text` at the given places (any numbers). */
-function cut(text: string, places: readonly number[]): string[] {
-  const sorted = [0, ...places.map((place) => place % (text.length + 1)), text.length].toSorted((a, b) => a - b);
-  return sorted.slice(1).map((end, index) => text.slice(sorted[index], end));
 }
 
 test("objects and arrays come out as JSON, everything else as text", () => {

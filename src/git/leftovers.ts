@@ -1,0 +1,145 @@
+/** Work that an agent left uncommitted: committed to its branch, or saved aside before a worktree goes. */
+import { copyFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { AppError } from "../errors.ts";
+import { untrackedFiles } from "./changes.ts";
+import { commitMessage, type CommitText } from "./commit-message.ts";
+import type { GitVariables } from "./git-environment.ts";
+import { identityVariables } from "./identity.ts";
+import { pathText } from "./paths.ts";
+import { BRANCHES, mustChangeRefs } from "./refs.ts";
+import { git, gitFields, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
+import { settleOnBranch, type Obstructed, type TaskBranch } from "./task-branch.ts";
+
+export type TaskPlace = GitPlace & { readonly gitDir: string };
+
+export interface Committed {
+  readonly type: "committed" | "nothing";
+  /** The branch's tip afterwards. */
+  readonly sha: string;
+  /** What the new commit changes; empty for `nothing`. */
+  readonly files: readonly string[];
+  /** Repositories inside the worktree that git would only record as a bare pointer: left alone. */
+  readonly nestedRepositories: readonly string[];
+  /** What git could not read; null when it could read all. */
+  readonly unreadable: string | null;
+  readonly broughtBackFrom: string | null;
+}
+
+/** A lock of git's this old, unchanged, in a worktree without processes, was left by one that was killed. */
+const STALE_LOCK_MS = 3000;
+
+/**
+ * Commits everything uncommitted, ignored files excepted, to the task's branch. Hooks don't run, nothing is signed.
+ * Only when no process of the attempt lives any more. `leaveOut`: paths that were copied or linked in.
+ */
+export async function commitAll(
+  place: TaskPlace,
+  task: TaskBranch,
+  text: CommitText,
+  leaveOut: readonly string[],
+): Promise<Committed | Obstructed> {
+  const settled = await settleOnBranch(place, task);
+  if (settled.type === "obstructed") return settled;
+  await waitForIndexLock(place.gitDir);
+  const { treeSha, nestedRepositories, unreadable } = await stageAll(place, {}, leaveOut);
+  const { sha: headSha, broughtBackFrom } = settled;
+  const rest = { nestedRepositories, unreadable, broughtBackFrom };
+  if (treeSha === (await treeOf(place, headSha))) return { type: "nothing", sha: headSha, files: [], ...rest };
+  const sha = await commitTree(place, treeSha, [headSha], text);
+  await mustChangeRefs(
+    place,
+    [{ ref: BRANCHES + task.branch, to: sha, expected: headSha }],
+    "orchestrator: commit what was left uncommitted",
+  );
+  const names = await gitFields(place, ["diff-tree", "-r", "--name-only", "--no-commit-id", "-z", headSha, sha]);
+  return { type: "committed", sha, files: names.map(pathText), ...rest };
+}
+
+/**
+ * A commit on top of HEAD with everything uncommitted, made beside the real index: HEAD, branch, index and files stay
+ * as they are, so it also works in the middle of a merge or rebase. null when there is nothing to save. Throws
+ * WORKTREE_FAILED or GIT_FAILED when something could not be read: what is not saved must not be deleted.
+ */
+export async function snapshotAll(place: TaskPlace, headSha: string, text: CommitText): Promise<string | null> {
+  const indexFile = join(place.gitDir, "orchestrator-snapshot-index");
+  await rm(`${indexFile}.lock`, { force: true });
+  await copyFile(join(place.gitDir, "index"), indexFile).catch(() => undefined);
+  try {
+    const { treeSha, unreadable } = await stageAll(place, { GIT_INDEX_FILE: indexFile }, []);
+    if (unreadable !== null) {
+      throw new AppError("WORKTREE_FAILED", `Work in ${place.folder} can't be saved, so it stays: ${unreadable}`);
+    }
+    if (treeSha === (await treeOf(place, headSha))) return null;
+    return await commitTree(place, treeSha, [headSha], text);
+  } finally {
+    await rm(indexFile, { force: true });
+  }
+}
+
+/** What only the index of a worktree holds, whose files are gone. null when it holds nothing beyond HEAD. */
+export async function snapshotIndex(place: TaskPlace, headSha: string, text: CommitText): Promise<string | null> {
+  const result = await runGit(place, ["write-tree"], { mutates: true });
+  // An index in the middle of a conflict, or half written when its git was killed.
+  if (result.exitCode !== 0) return null;
+  const treeSha = result.stdout.toString("utf8").trim();
+  return treeSha === (await treeOf(place, headSha)) ? null : await commitTree(place, treeSha, [headSha], text);
+}
+
+/** Makes a commit object; no ref moves. */
+export async function commitTree(
+  place: GitPlace,
+  treeSha: string,
+  parents: readonly string[],
+  text: CommitText,
+): Promise<string> {
+  const args = ["commit-tree", treeSha, ...parents.flatMap((parent) => ["-p", parent]), "-F", "-"];
+  const variables = await identityVariables(place);
+  const settings = ["i18n.commitEncoding=UTF-8"];
+  return await git(place, args, { input: commitMessage(text), variables, settings, mutates: true });
+}
+
+export async function treeOf(place: GitPlace, sha: string): Promise<string> {
+  return await git(place, ["rev-parse", "--verify", `${sha}^{tree}`]);
+}
+
+interface Staged {
+  readonly treeSha: string;
+  readonly nestedRepositories: string[];
+  readonly unreadable: string | null;
+}
+
+async function stageAll(place: TaskPlace, variables: GitVariables, leaveOut: readonly string[]): Promise<Staged> {
+  const nested = (await untrackedFiles(place)).filter((path) => path.at(-1) === 0x2f);
+  const excluded = [...nested.map((path) => path.subarray(0, -1)), ...leaveOut.map((path) => Buffer.from(path))];
+  const pathspecs = [
+    Buffer.from("."),
+    ...excluded.map((path) => Buffer.concat([Buffer.from(":(exclude,literal,top)"), path])),
+  ];
+  const args = ["add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul"];
+  const input = Buffer.concat(pathspecs.flatMap((path) => [path, Buffer.of(0)]));
+  const added = await runGit(place, args, { input, variables, mutates: true });
+  // 1: some files could not be read, the others were added. Beyond: nothing was.
+  if (added.exitCode !== 0 && added.exitCode !== 1) throwFailure(args, added);
+  const treeSha = await git(place, ["write-tree"], { variables, mutates: true });
+  return {
+    treeSha,
+    nestedRepositories: nested.map(pathText),
+    unreadable: added.exitCode === 0 ? null : wordsOf(added),
+  };
+}
+
+/** Waits until a living git lets go of the index; takes away a lock whose owner was killed. */
+async function waitForIndexLock(gitDir: string): Promise<void> {
+  const lock = join(gitDir, "index.lock");
+  for (;;) {
+    const found = await stat(lock).catch(() => null);
+    if (found === null) return;
+    if (Date.now() - found.mtimeMs > STALE_LOCK_MS) {
+      await rm(lock, { force: true });
+      return;
+    }
+    await delay(100);
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Takes a task's worktree away, after everything in it that is merged nowhere has got a ref.
+ *
+ * The order makes each step repeatable: save, mark as being removed, branch, folder, record. A kill before the mark
+ * saves again (the same commit is kept once); after it, the folder may be half deleted and is not looked at any more.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { untrackedFiles } from "./changes.ts";
+import { keepCommit, type KeptRef } from "./kept-refs.ts";
+import { snapshotAll, snapshotIndex, type TaskPlace } from "./leftovers.ts";
+import { branchesHeld } from "./operation-under-way.ts";
+import { pathText } from "./paths.ts";
+import { BRANCHES, branchTip, isAncestor, mustChangeRefs, resolveCommit } from "./refs.ts";
+import type { RepositoryCore } from "./repository-core.ts";
+import { settleOnBranch } from "./task-branch.ts";
+import { deleteWorktree, moveAside, taskPath } from "./worktree-folders.ts";
+import {
+  findRecord,
+  listWorktrees,
+  readRecords,
+  writeMark,
+  type WorktreeMark,
+  type WorktreeRecord,
+} from "./worktree-records.ts";
+
+export interface RemoveOptions {
+  readonly planId: string;
+  readonly taskId: string;
+  readonly branch: string;
+  /** A commit or ref: the task's branch is deleted when all of it is in there. */
+  readonly mergedInto?: string;
+  /** A branch that is not merged: `keep-branch` (default) leaves it; `delete-branch` gives its tip a kept ref first. */
+  readonly unmerged?: "keep-branch" | "delete-branch";
+}
+
+export interface Removal {
+  /** False when there was no worktree of this task. */
+  readonly isRemoved: boolean;
+  readonly isBranchDeleted: boolean;
+  /** What would have become unreachable. */
+  readonly kept: readonly KeptRef[];
+  /** Repositories that the agent made inside the worktree, moved out of it. */
+  readonly keptFolders: readonly string[];
+}
+
+export async function removeWorktree(core: RepositoryCore, options: RemoveOptions): Promise<Removal> {
+  const record = await findRecord(core.commonDir, taskPath(core, options.planId, options.taskId));
+  const kept: KeptRef[] = [];
+  const keptFolders: string[] = [];
+  if (record?.mark?.kind === "task" && record.mark.isBeingRemoved !== true) {
+    await saveWork(core, record, record.mark, kept, keptFolders);
+    await writeMark(record.gitDir, { ...record.mark, isBeingRemoved: true });
+  }
+  const isBranchDeleted = await deleteBranch(core, options, record, kept);
+  if (record !== null) await deleteWorktree(core, record);
+  return { isRemoved: record !== null, isBranchDeleted, kept, keptFolders };
+}
+
+/** Gives a ref to everything that only this worktree holds: uncommitted files, staged files, a HEAD off its branch. */
+export async function saveWork(
+  core: RepositoryCore,
+  record: WorktreeRecord,
+  mark: WorktreeMark & { readonly kind: "task" },
+  kept: KeptRef[],
+  keptFolders: string[],
+): Promise<void> {
+  const isThere = record.path !== null && existsSync(record.path);
+  const place: TaskPlace = { folder: isThere ? (record.path ?? record.gitDir) : record.gitDir, gitDir: record.gitDir };
+  if ((await resolveCommit(place, "HEAD")) === null) await settleOnBranch(place, mark);
+  const headSha = (await resolveCommit(place, "HEAD")) ?? mark.startSha;
+  if (isThere) keptFolders.push(...(await moveNestedAside(core, place, mark)));
+  const text = {
+    subject: `Keep uncommitted work of ${mark.planId}/${mark.taskId}`,
+    trailers: { planId: mark.planId, taskId: mark.taskId },
+  };
+  const saved = isThere ? await snapshotAll(place, headSha, text) : await snapshotIndex(place, headSha, text);
+  const tip = await branchTip(place, mark.branch);
+  const isHeadOnBranch = tip !== null && (await isAncestor(place, headSha, tip));
+  const sha = saved ?? (isHeadOnBranch ? null : headSha);
+  if (sha !== null) kept.push(await keepCommit(core.place, mark, sha, "orchestrator: the worktree is removed"));
+}
+
+async function deleteBranch(
+  core: RepositoryCore,
+  options: RemoveOptions,
+  record: WorktreeRecord | null,
+  kept: KeptRef[],
+): Promise<boolean> {
+  const ref = BRANCHES + options.branch;
+  const tip = await branchTip(core.place, options.branch);
+  if (tip === null || (await isHeldElsewhere(core, ref, record))) return false;
+  const into = options.mergedInto === undefined ? null : await resolveCommit(core.place, options.mergedInto);
+  const isMerged = into !== null && (await isAncestor(core.place, tip, into));
+  if (!isMerged && options.unmerged !== "delete-branch") return false;
+  if (!isMerged) kept.push(await keepCommit(core.place, options, tip, "orchestrator: the branch is deleted"));
+  await mustChangeRefs(core.place, [{ ref, to: null, expected: tip }], "orchestrator: the task is done");
+  return true;
+}
+
+async function isHeldElsewhere(core: RepositoryCore, ref: string, own: WorktreeRecord | null): Promise<boolean> {
+  const listed = await listWorktrees(core.place);
+  if (listed.some((worktree) => worktree.branch === ref && worktree.path !== own?.path)) return true;
+  const others = (await readRecords(core.commonDir)).filter((record) => record.gitDir !== own?.gitDir);
+  const held = await Promise.all([core.commonDir, ...others.map((record) => record.gitDir)].map(branchesHeld));
+  return held.flat().includes(ref);
+}
+
+/** git records a repository inside the worktree as a pointer, without its content: so it is moved away whole. */
+async function moveNestedAside(
+  core: RepositoryCore,
+  place: TaskPlace,
+  task: { readonly planId: string; readonly taskId: string },
+): Promise<string[]> {
+  const nested = (await untrackedFiles(place)).filter((path) => path.at(-1) === 0x2f);
+  const moved: string[] = [];
+  for (const path of nested) {
+    const from = join(place.folder, path.toString("utf8"));
+    if (existsSync(from)) moved.push(await moveAside(core, from, `${task.planId}.${task.taskId}.${pathText(path)}`));
+  }
+  return moved;
+}

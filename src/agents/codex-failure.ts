@@ -179,6 +179,14 @@ function stderrWords(stderr: string, pattern: RegExp): string {
 const MAX_MESSAGE_LENGTH = 500;
 
 function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, " ").trim();
+  const line = withoutSecrets(text).replaceAll(/\s+/g, " ").trim();
   return line.length <= MAX_MESSAGE_LENGTH ? line : `${line.slice(0, MAX_MESSAGE_LENGTH)}…`;
+}
+
+/** Codex's errors name the address asked, and providers repeat a key that they refuse; neither is for a log. */
+export function withoutSecrets(text: string): string {
+  return text
+    .replaceAll(/\b(sk|key|tok)-[\w-]{6,}/gi, "$1-…")
+    .replaceAll(/\bBearer [\w.~+/=-]{6,}/gi, "Bearer …")
+    .replaceAll(/:\/\/[^\s/@]+@/g, "://…@");
 }

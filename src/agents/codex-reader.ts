@@ -2,8 +2,14 @@
  * Reads the events of `codex exec --json` (0.169). A turn is over at `turn.completed` or `turn.failed` and at nothing
  * else: `error` is printed for Codex's own retries too, and an item of type `error` is a warning.
  */
-import type { AgentEvent, ProcessEnd, SessionTotals, TokenUsage, TurnEnd, TurnReader, TurnRequest } from "./backend.ts";
-import { classifyAbruptEnd, classifyTurnFailure, SANDBOX_REMEDY, type CodexFailure } from "./codex-failure.ts";
+import type { AgentEvent, ProcessEnd, TokenUsage, TurnEnd, TurnReader, TurnRequest } from "./backend.ts";
+import {
+  classifyAbruptEnd,
+  classifyTurnFailure,
+  SANDBOX_REMEDY,
+  type CodexFailure,
+  withoutSecrets,
+} from "./codex-failure.ts";
 import { describeItem, type CodexItem } from "./codex-items.ts";
 import { JsonLines } from "./json-lines.ts";
 
@@ -66,17 +72,26 @@ class CodexReader implements TurnReader {
     this.#readLines(this.#stdout.end());
     this.#readStderrLine(this.#stderrRest);
     const total = this.#ending?.type === "completed" ? this.#ending.total : null;
+    const failure = this.#failure(end, nowMs);
+    const sessionId = this.#continuableThread(failure);
     const facts = {
-      sessionId: this.#isOtherThread() ? null : this.#threadId,
+      sessionId,
       usage: total === null ? null : ownUse(total, this.#baseline()),
       costUsd: null,
-      totals: this.#totals(total),
+      // `turn.failed` tells no usage: the counters stay, and what it used is counted with the next turn that completes.
+      totals: sessionId === null ? null : { tokens: total ?? this.#baseline(), costUsd: null },
       finalText: this.#finalText,
       structured: this.#request.outputSchema === null ? undefined : parseJson(this.#finalText),
       permissionDenials: this.#denials,
     };
-    const failure = this.#failure(end, nowMs);
     return failure === null ? { outcome: "succeeded", ...facts } : { outcome: "failed", ...facts, ...failure };
+  }
+
+  /** A thread is stored once its turn has begun (seen); a failed start leaves an earlier one as it was. */
+  #continuableThread(failure: CodexFailure | null): string | null {
+    if (this.#isOtherThread()) return null;
+    if (this.#turnStarted) return this.#threadId;
+    return failure?.cause === "no-result" ? null : (this.#request.session?.id ?? null);
   }
 
   #failure(end: ProcessEnd, nowMs: number): CodexFailure | null {
@@ -147,7 +162,8 @@ class CodexReader implements TurnReader {
 
   /** Codex tells of each retry by an `error`; the last error is told again by `turn.failed`. */
   #readError(message: string): AgentEvent[] {
-    if (message.startsWith("Reconnecting...")) return [{ type: "retrying", message, delayMs: null }];
+    if (message.startsWith("Reconnecting..."))
+      return [{ type: "retrying", message: withoutSecrets(message), delayMs: null }];
     this.#lastError = message;
     return [];
   }
@@ -205,15 +221,6 @@ class CodexReader implements TurnReader {
   /** What the thread had used before this turn. */
   #baseline(): TokenUsage {
     return this.#isOtherThread() ? NO_TOKENS : (this.#request.session?.totals.tokens ?? NO_TOKENS);
-  }
-
-  /**
-   * `turn.failed` tells no usage: the counters then stay as they were, and what the turn used is counted with the next
-   * one that completes.
-   */
-  #totals(total: TokenUsage | null): SessionTotals | null {
-    if (this.#isOtherThread() || this.#threadId === null) return this.#request.session?.totals ?? null;
-    return { tokens: total ?? this.#baseline(), costUsd: null };
   }
 }
 

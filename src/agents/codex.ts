@@ -66,7 +66,7 @@ function buildTurn(request: TurnRequest, provider: ResolvedProvider): TurnComman
       { details: { sessionId: session.id } },
     );
   }
-  const instructions = developerInstructions(request.systemPrompt);
+  const instructions = developerInstructions(request);
   const schemaFile = request.outputSchema === null ? null : join(request.scratchDir, "output-schema.json");
   return {
     file: provider.file,
@@ -82,7 +82,9 @@ function buildTurn(request: TurnRequest, provider: ResolvedProvider): TurnComman
       request.worktree,
       ...(request.model === null ? [] : ["--model", request.model]),
       ...(schemaFile === null ? [] : ["--output-schema", schemaFile]),
-      ...settings(request, instructions.setting).flatMap((setting) => ["-c", setting]),
+      ...settings(request, instructions.setting)
+        .filter((setting) => !isSetBy(provider.args, setting))
+        .flatMap((setting) => ["-c", setting]),
       // `resume` itself takes none of these flags, so it comes last.
       ...(session === null ? [] : ["resume", session.id]),
       "-",
@@ -93,6 +95,16 @@ function buildTurn(request: TurnRequest, provider: ResolvedProvider): TurnComman
     stdin: instructions.prefix + request.prompt,
     files: [...schemaFiles(request, schemaFile), ...placeholders(request)],
   };
+}
+
+/** What the provider's own `args` set stays as they set it: so can the network be opened, or a login shell be had. */
+function isSetBy(args: readonly string[], setting: string): boolean {
+  const assignment = setting.slice(0, setting.indexOf("=") + 1);
+  return args.some(
+    (argument, index) =>
+      argument.startsWith(`--config=${assignment}`) ||
+      (argument.startsWith(assignment) && ["-c", "--config"].includes(args[index - 1] ?? "")),
+  );
 }
 
 /** Settings that hold for every turn. An unknown name is a warning of Codex, not an error (seen). */
@@ -157,7 +169,7 @@ function sandboxSettings(request: TurnRequest): string[] {
  * The least of git's folders that lets a task commit on `orchestrator/<plan>/<task>` from a linked worktree (tried with
  * the real sandbox, also with packed refs): its own index and HEAD, objects, the orchestrator's branches and their
  * log. The user's branches, tags, stash, hooks and config stay read-only. `reftable` exists only where git keeps refs
- * that way, and then has all of them.
+ * that way, and then has all of them; `lfs` where `git add` puts large files. The sandbox passes over what is not there.
  */
 function gitRoots({ gitDir, gitCommonDir }: TurnRequest): string[] {
   return [
@@ -166,6 +178,7 @@ function gitRoots({ gitDir, gitCommonDir }: TurnRequest): string[] {
     join(gitCommonDir, ...BRANCHES),
     join(gitCommonDir, "logs", ...BRANCHES),
     join(gitCommonDir, "reftable"),
+    join(gitCommonDir, "lfs"),
   ];
 }
 
@@ -222,11 +235,24 @@ function mcpSettings(server: McpServerCommand, worktree: string): string[] {
   ];
 }
 
-function developerInstructions(systemPrompt: string | null): { setting: string | null; prefix: string } {
-  if (systemPrompt === null || systemPrompt === "") return { setting: null, prefix: "" };
-  const setting = `developer_instructions=${tomlString(systemPrompt)}`;
+/**
+ * With the models Codex knows best, MCP tools are deferred: the model sees the server's name only, until it searches
+ * (seen). An agent that is told to report must not conclude that it can't.
+ */
+function toolHint({ name }: McpServerCommand): string {
+  return (
+    `The tools of the MCP server \`${name}\` are yours to use. Where they are not listed, find them with ` +
+    "`tool_search` first; they do not need approval."
+  );
+}
+
+function developerInstructions({ systemPrompt, mcpServer }: TurnRequest): { setting: string | null; prefix: string } {
+  const parts = [systemPrompt ?? "", mcpServer === null ? "" : toolHint(mcpServer)].filter((part) => part !== "");
+  if (parts.length === 0) return { setting: null, prefix: "" };
+  const text = parts.join("\n\n");
+  const setting = `developer_instructions=${tomlString(text)}`;
   if (Buffer.byteLength(setting) <= MAX_ARGUMENT_BYTES) return { setting, prefix: "" };
-  return { setting: null, prefix: `${systemPrompt}\n\n` };
+  return { setting: null, prefix: `${text}\n\n` };
 }
 
 function schemaFiles({ outputSchema }: TurnRequest, path: string | null): FileToWrite[] {

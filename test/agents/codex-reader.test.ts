@@ -106,6 +106,17 @@ describe("how a turn of Codex ended", () => {
     });
   });
 
+  it("no key that a provider repeats, nor one in an address, is told on", () => {
+    const text = "unexpected status 401 Unauthorized: Incorrect API key: sk-proj-abcdef123, url: https://u:secret@x/v1";
+    const lines = [
+      { type: "error", message: `Reconnecting... 1/5 (${text})` },
+      { type: "turn.failed", error: { message: text } },
+    ];
+    const read = readTurn(turnRequest(), [lines.map((line) => JSON.stringify(line)).join("\n")], { exitCode: 1 });
+    expect(JSON.stringify(read)).not.toMatch(/abcdef|secret/);
+    expect(read.end).toMatchObject({ cause: "auth", message: expect.stringContaining("sk-…") });
+  });
+
   it("R1: a rate limit that names its delay is waited for that long", () => {
     expect(readCapture("error-failed-rate-limit").end).toMatchObject({ retryAfterMs: 1500 });
     expect(readCapture("error-429").end).toMatchObject({ retryAfterMs: null });
@@ -135,6 +146,19 @@ describe("how a turn of Codex ended", () => {
     const [first, second, end] = capture("exec-empty-answer").stdout.trim().split("\n");
     const stdout = [first, second, JSON.stringify(report), end].join("\n");
     expect(readCapture("exec-empty-answer").end).toMatchObject({ cause: "no-result" });
+    expect(readTurn(turnRequest(), [stdout]).end.outcome).toBe("succeeded");
+  });
+
+  it("a sandbox that let something through is not blamed for a command's own words", () => {
+    const own = {
+      id: "item_9",
+      type: "command_execution",
+      command: "x",
+      aggregated_output: "bwrap: no\n",
+      status: "failed",
+    };
+    const lines = capture("exec-command").stdout.trim().split("\n");
+    const stdout = lines.toSpliced(-1, 0, JSON.stringify({ type: "item.completed", item: own })).join("\n");
     expect(readTurn(turnRequest(), [stdout]).end.outcome).toBe("succeeded");
   });
 
@@ -253,6 +277,19 @@ describe("S4: a continued thread", () => {
     const session = sessionOf("01a1fbda-0258-7c42-b31a-b7ceb66abc7a", 700, 70, 7);
     const { end } = readCapture("error-429-quota", { session });
     expect(end).toMatchObject({ usage: null, sessionId: session.id, totals: session.totals });
+  });
+
+  it("is there still when its turn could not begin, unless Codex does not know it", () => {
+    const session = sessionOf(thread, 10, 1);
+    for (const name of ["resume-while-running", "exec-bad-config-type", "resume-sandbox-flag-after"]) {
+      expect(readCapture(name, { session }).end, name).toMatchObject({ sessionId: thread, totals: session.totals });
+    }
+    expect(readCapture("resume-unknown-id", { session }).end).toMatchObject({ sessionId: null, totals: null });
+  });
+
+  it("is not promised before it is stored, which is when its first turn begins", () => {
+    expect(readCapture("resume-after-early-sigkill-0-killed").end.sessionId).toBeNull();
+    expect(readCapture("resume-after-sigkill-0-killed").end.sessionId).not.toBeNull();
   });
 
   it("that turns out to be another thread is a lost session, and not continued", () => {

@@ -59,6 +59,15 @@ describe("the command of a turn", () => {
     expect(dirname(schemaFile ?? "")).toBe(request.scratchDir);
   });
 
+  it("A1: leaves a setting of the provider's own arguments as it is there", () => {
+    const key = "sandbox_workspace_write.network_access";
+    const argsWith = (args: readonly string[]) => codexBackend.buildTurn(turnRequest(), { ...provider, args }).args;
+    for (const args of [["-c", `${key}=true`], ["--config", `${key}=true`], [`--config=${key}=true`]]) {
+      expect(argsWith(args).filter((argument) => argument.includes(key))).toEqual([args.at(-1)]);
+    }
+    expect(argsWith(["-c", `${key}_x=true`])).toContain(`${key}=false`);
+  });
+
   it("puts instructions that are too long for an argument before the prompt", () => {
     const systemPrompt = "ü".repeat(70_000);
     const command = build({ systemPrompt });
@@ -76,6 +85,7 @@ describe("the command of a turn", () => {
       "/repository/.git/refs/heads/orchestrator",
       "/repository/.git/logs/refs/heads/orchestrator",
       "/repository/.git/reftable",
+      "/repository/.git/lfs",
     ]);
     expect(settings.get("sandbox_workspace_write.network_access")).toBe("false");
     expect(settings.get("sandbox_workspace_write.exclude_slash_tmp")).toBe("true");

@@ -14,6 +14,8 @@ import {
   shell,
   startResponsesEndpoint,
   steps,
+  toolNames,
+  toolSearch,
   type ModelAnswer,
   type ResponsesEndpoint,
 } from "./responses-endpoint.ts";
@@ -122,24 +124,24 @@ describe("a Codex satellite in the sandbox", () => {
     expect(exists(outside)).toBe(false);
   });
 
-  it("has a TMPDIR of its own and no network", async () => {
+  it("has a TMPDIR of its own and no network, unless the provider's arguments open it", async () => {
     const server = createServer((socket) => socket.end("hello"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const address = server.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
-    endpoint.setScript(
-      steps(
-        answer(shell('echo here > "$TMPDIR/note"')),
-        answer(shell(`: < /dev/tcp/127.0.0.1/${port} && echo reached`)),
-        answer("tried"),
-      ),
+    const script = steps(
+      answer(shell('echo here > "$TMPDIR/note"')),
+      answer(shell(`: < /dev/tcp/127.0.0.1/${port} && echo reached`)),
+      answer("tried"),
     );
+    endpoint.setScript(script);
     try {
       const request = lab.request();
       await lab.run(request);
       expect(readFileSync(join(request.scratchDir, "note"), "utf8")).toBe("here\n");
-      expect(results()[1]).not.toContain("reached");
       expect(results()[1]).toMatch(/exited with code 1/);
+      await lab.run(lab.request(), { args: ["-c", "sandbox_workspace_write.network_access=true"] });
+      expect(results()[1]).toContain("reached");
     } finally {
       server.close();
     }
@@ -280,9 +282,12 @@ describe("what a Codex satellite is given", () => {
     const second = await lab.run(lab.request({ ...ask, session: sessionOf(first.end) }));
     for (const { end } of [first, second]) expect(end).toMatchObject({ outcome: "succeeded", structured: { a: 1 } });
     const request = endpoint.requests.at(-1);
-    expect(request?.body).toMatchObject({ model: "gpt-5.5", text: { format: { type: "json_schema", schema: outputSchema } } });
+    expect(request?.body).toMatchObject({
+      model: "gpt-5.5",
+      text: { format: { type: "json_schema", schema: outputSchema } },
+    });
     expect(request?.developerText).toContain(systemPrompt);
-    const tools = (request?.body["tools"] as { name?: string; type: string }[]).map(({ name, type }) => name ?? type);
+    const tools = toolNames(request);
     expect(tools).not.toContain("exec_command");
     expect(tools).not.toContain("web_search");
     expect(tools).toContain("view_image");
@@ -319,6 +324,13 @@ describe("the satellite tools in Codex", () => {
     );
     const found = JSON.parse(/\{.*\}/s.exec(results()[0] ?? "")?.[0] ?? "null") as unknown;
     expect(found).toEqual({ mark: "engine/attempt", key: null, cwd: request.worktree, args: [fixtureServer.args[1]] });
+  });
+
+  it("are found by a model that has to search for them, and that is told to", async () => {
+    endpoint.setScript(steps(answer(toolSearch("report result")), answer("found")));
+    await lab.run(lab.request({ mcpServer: fixtureServer, systemPrompt: "Be kind." }));
+    expect(endpoint.requests.at(-1)?.developerText).toMatch(/Be kind\.\n\n.*`orchestrator-mcp`.*`tool_search`/);
+    expect(results()[0]).toContain('"report_result"');
   });
 
   it("a turn that reported needs no last words", async () => {

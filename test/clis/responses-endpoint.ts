@@ -15,6 +15,7 @@ export interface InputItem {
   readonly content?: unknown;
   readonly call_id?: string;
   readonly output?: unknown;
+  readonly tools?: unknown;
 }
 
 /** One request for a model response. */
@@ -164,6 +165,21 @@ export function mcpCall(server: string, tool: string, input: unknown): OutputIte
   return functionCall(safe(tool), input, `mcp__${safe(server)}`);
 }
 
+/**
+ * The model looks for tools that are deferred, as those of MCP servers are with catalogue models. The result is the
+ * found tools as JSON. Deferred tools can be called without it, too.
+ */
+export function toolSearch(query: string): OutputItem {
+  return { type: "tool_search_call", call_id: nextCallId(), execution: "client", arguments: { query } };
+}
+
+/** Names (or kinds, where they have none) of the tools that a request offers outright; deferred ones are not among them. */
+export function toolNames(request: ModelRequest | undefined): string[] {
+  const tools = request?.body["tools"];
+  if (!Array.isArray(tools)) return [];
+  return (tools as { name?: string; type: string }[]).map(({ name, type }) => name ?? type);
+}
+
 /** A whole response of these items; a string is said. */
 export function answer(...items: readonly (OutputItem | string)[]): ModelAnswer {
   return { type: "output", items: items.map((item) => (typeof item === "string" ? message(item) : item)) };
@@ -207,8 +223,8 @@ function readRequest(index: number, headers: IncomingHttpHeaders, text: string):
     prompt: textOf(input[lastUser]?.content),
     results: input
       .slice(lastUser + 1)
-      .filter((item) => item.type.endsWith("_call_output"))
-      .map((item) => textOf(item.output)),
+      .filter((item) => item.type.endsWith("_output"))
+      .map((item) => textOf(item.output ?? JSON.stringify(item.tools))),
     developerText: input
       .filter((item) => item.type === "message" && item.role === "developer")
       .map((item) => textOf(item.content))

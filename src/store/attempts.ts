@@ -1,0 +1,128 @@
+import { z } from "zod";
+import { AppError } from "../errors.ts";
+import { FAILURE_CAUSES, type FailureCause } from "../plan/failure-cause.ts";
+import type { NextTurn } from "../plan/records.ts";
+import type { Connection, Query } from "./connection.ts";
+import { cutText } from "./cut-text.ts";
+import { integer, json, orNull, real, Table, text, word, type Columns } from "./table.ts";
+import { tokensSchema, type StoredTokens } from "./usage-shapes.ts";
+
+/** What is kept of an agent's last words; the whole is in `attempts/<id>/`. */
+export const MAX_FINAL_TEXT_BYTES = 64 * 1024;
+
+export const ATTEMPT_STATES = ["starting", "running", "ended"] as const;
+export type AttemptState = (typeof ATTEMPT_STATES)[number];
+
+export const ATTEMPT_OUTCOMES = ["succeeded", "failed"] as const;
+export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
+
+const TURN_KINDS: readonly NextTurn["kind"][] = ["start", "again", "hand-over", "repair", "message"];
+
+/** One try at a task. The row is there before its process is, so that a start after a kill knows what to look for. */
+export interface AttemptRow {
+  readonly id: string;
+  readonly planId: string;
+  readonly taskId: string;
+  /** Counted from 1 within the task. */
+  readonly number: number;
+  readonly role: string;
+  readonly provider: string;
+  /** The backend's kind. */
+  readonly kind: string;
+  readonly model: string | null;
+  readonly state: AttemptState;
+  readonly pid: number | null;
+  /** Tells the process from another that got its pid later. */
+  readonly processStart: string | null;
+  readonly sessionId: string | null;
+  readonly turnKind: NextTurn["kind"];
+  readonly startedAtMs: number;
+  /** Null while it is under way, or was when the engine died. */
+  readonly endedAtMs: number | null;
+  readonly outcome: AttemptOutcome | null;
+  readonly cause: FailureCause | null;
+  readonly message: string | null;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** US dollars, of this turn alone. */
+  readonly costUsd: number | null;
+  readonly tokens: StoredTokens | null;
+  /** Cut to MAX_FINAL_TEXT_BYTES when it is stored. */
+  readonly finalText: string | null;
+  /** Tools that were denied, as `name: what`. */
+  readonly denials: readonly string[];
+  readonly straysKilled: number;
+}
+
+const COLUMNS: Columns<AttemptRow> = {
+  id: text("id"),
+  planId: text("plan_id"),
+  taskId: text("task_id"),
+  number: integer("number"),
+  role: text("role"),
+  provider: text("provider"),
+  kind: text("kind"),
+  model: orNull(text("model")),
+  state: word("state", ATTEMPT_STATES),
+  pid: orNull(integer("pid")),
+  processStart: orNull(text("process_start")),
+  sessionId: orNull(text("session_id")),
+  turnKind: word("turn_kind", TURN_KINDS),
+  startedAtMs: integer("started_at_ms"),
+  endedAtMs: orNull(integer("ended_at_ms")),
+  outcome: orNull(word("outcome", ATTEMPT_OUTCOMES)),
+  cause: orNull(word("cause", FAILURE_CAUSES)),
+  message: orNull(text("message")),
+  exitCode: orNull(integer("exit_code")),
+  signal: orNull(text("signal")),
+  costUsd: orNull(real("cost_usd")),
+  tokens: orNull(json("tokens", tokensSchema)),
+  finalText: orNull(text("final_text")),
+  denials: json<readonly string[]>("denials", z.array(z.string())),
+  straysKilled: integer("strays_killed"),
+};
+
+/** Attempts are history: never deleted. A task has at most one that has not ended; a second is refused (INTERNAL). */
+export class Attempts {
+  readonly #table: Table<AttemptRow, "id">;
+  readonly #get: Query;
+  readonly #listByTask: Query;
+  readonly #listOpen: Query;
+
+  constructor(connection: Connection) {
+    this.#table = new Table(connection, "attempts", COLUMNS, ["id"]);
+    const select = `SELECT ${this.#table.columnList} FROM attempts`;
+    this.#get = connection.prepare(`${select} WHERE id = ?`);
+    this.#listByTask = connection.prepare(`${select} WHERE plan_id = ? AND task_id = ? ORDER BY number, rowid`);
+    this.#listOpen = connection.prepare(`${select} WHERE ended_at_ms IS NULL ORDER BY rowid`);
+  }
+
+  insert(attempt: AttemptRow): void {
+    this.#table.insert({ ...attempt, finalText: cutFinalText(attempt.finalText) });
+  }
+
+  /** Sets what `changes` has, nothing else. Throws INTERNAL when there is no such attempt. */
+  update(id: string, changes: Partial<Omit<AttemptRow, "id">>): void {
+    const { finalText } = changes;
+    const cut = finalText === undefined ? changes : { ...changes, finalText: cutFinalText(finalText) };
+    if (!this.#table.update({ id }, cut)) throw new AppError("INTERNAL", `no attempt has the id ${id}`);
+  }
+
+  get(id: string): AttemptRow | null {
+    return this.#table.one(this.#get, id);
+  }
+
+  /** By number. */
+  listByTask(planId: string, taskId: string): AttemptRow[] {
+    return this.#table.all(this.#listByTask, planId, taskId);
+  }
+
+  /** Those without an end, oldest first: at a start, what the last engine left under way. */
+  listOpen(): AttemptRow[] {
+    return this.#table.all(this.#listOpen);
+  }
+}
+
+function cutFinalText(finalText: string | null): string | null {
+  return finalText === null ? null : cutText(finalText, MAX_FINAL_TEXT_BYTES);
+}

@@ -1,0 +1,46 @@
+/** Schemas of the plan's values that are kept as JSON. The compiler holds them to the types of `plan/`. */
+import { z } from "zod";
+import type { Budget, Ledger, NextTurn, TaskSpec } from "../plan/records.ts";
+import { WAIT_CODES, type Wait } from "../plan/task-state.ts";
+
+export const taskSpecSchema: z.ZodType<TaskSpec> = z.object({
+  id: z.string(),
+  title: z.string(),
+  prompt: z.string(),
+  agent: z.string(),
+  dependsOn: z.array(z.string()),
+  writes: z.array(z.string()).nullable(),
+  onFailure: z.enum(["hard", "soft", "skip"]),
+  workflow: z.string().nullable(),
+  verify: z.array(z.string()).nullable(),
+  merge: z.enum(["auto", "manual", "none"]),
+  timeoutMinutes: z.number(),
+  priority: z.number(),
+  retries: z.number().nullable(),
+});
+
+export const budgetSchema: z.ZodType<Budget> = z.object({
+  usd: z.number().nullable(),
+  tokens: z.number().nullable(),
+  minutes: z.number().nullable(),
+});
+
+export const waitSchema: z.ZodType<Wait> = z.object({
+  code: z.enum(WAIT_CODES),
+  message: z.string(),
+  command: z.string().nullable(),
+  untilMs: z.number().nullable(),
+});
+
+export const ledgerSchema: z.ZodType<Ledger> = z.object({
+  attempts: z.number(),
+  retries: z.number(),
+  continuations: z.number(),
+  freshSessions: z.number(),
+  repairs: z.number(),
+});
+
+export const nextTurnSchema: z.ZodType<NextTurn> = z.object({
+  kind: z.enum(["start", "again", "hand-over", "repair", "message"]),
+  note: z.string().nullable(),
+});

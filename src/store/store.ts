@@ -1,0 +1,97 @@
+/**
+ * The state of one repository's engine: `state.db`, a SQLite file in WAL mode, and the only way to read or write it.
+ *
+ * Always true: what a transaction wrote is on the disk, whole, when `transaction` returns, and none of it is when it
+ * throws or the process is killed in it; an event is stored with the change it tells or not at all; what comes out has
+ * the types it says, or an error names table, row and column. Everything is synchronous, so no two transactions of
+ * this process ever mix.
+ *
+ * Never: awaits within a transaction, decides anything, deletes history (plans, attempts, events, turns) or a damaged
+ * file. Only the engine opens the file; whoever holds `engine.lock` is the engine.
+ */
+import type { Clock } from "../clock.ts";
+import { Attempts } from "./attempts.ts";
+import { Connection, type CommitListener } from "./connection.ts";
+import { Events } from "./events.ts";
+import { Merges } from "./merges.ts";
+import { Meta } from "./meta.ts";
+import { openDatabase } from "./open-database.ts";
+import { Plans } from "./plans.ts";
+import { Providers } from "./providers.ts";
+import { RequestKeys } from "./request-keys.ts";
+import { RoleDurations } from "./role-durations.ts";
+import { Sessions } from "./sessions.ts";
+import { Tasks } from "./tasks.ts";
+import { Turns } from "./turns.ts";
+
+export interface StoreOptions {
+  readonly clock: Clock;
+  /** Told when an `onCommit` listener throws; the change is committed all the same. Default: a process warning. */
+  readonly onListenerError?: (thrown: unknown) => void;
+}
+
+export interface Store {
+  /** Absolute path. */
+  readonly file: string;
+  readonly meta: Meta;
+  readonly plans: Plans;
+  readonly tasks: Tasks;
+  readonly attempts: Attempts;
+  readonly sessions: Sessions;
+  readonly turns: Turns;
+  readonly merges: Merges;
+  readonly providers: Providers;
+  readonly roles: RoleDurations;
+  readonly requestKeys: RequestKeys;
+  readonly events: Events;
+  /**
+   * Runs `work` in one transaction (immediate: taken for writing from the start) and answers what it answers. Within
+   * another it joins that one; if it throws there, only what it did itself is undone. The events appended in it go to
+   * the `onCommit` listeners, in order, after the commit and before this returns; none on a rollback. `work` must not
+   * be async: a promise is refused and rolled back (TypeError).
+   */
+  transaction<Result>(work: () => Result): Result;
+  /**
+   * Hears the events of each committed transaction, in the order of commits. A listener that commits something itself
+   * is told of that after all have heard the first. The answer unsubscribes.
+   */
+  onCommit(listener: CommitListener): () => void;
+  /** Idempotent. Any call afterwards throws ENGINE_STOPPING. */
+  close(): void;
+}
+
+/**
+ * Opens the state, makes it where there is none, brings an older schema up to date; reads no rows. Throws
+ * STATE_UNUSABLE (damaged and kept aside, newer, somebody else's, not writable, disk full, held) or
+ * NATIVE_MODULE_MISSING, each with what to do.
+ */
+export function openStore(file: string, options: StoreOptions): Store {
+  const { clock, onListenerError = warn } = options;
+  const connection = new Connection(openDatabase(file, clock), file, onListenerError);
+  try {
+    return {
+      file,
+      meta: new Meta(connection),
+      plans: new Plans(connection),
+      tasks: new Tasks(connection),
+      attempts: new Attempts(connection),
+      sessions: new Sessions(connection),
+      turns: new Turns(connection),
+      merges: new Merges(connection),
+      providers: new Providers(connection),
+      roles: new RoleDurations(connection),
+      requestKeys: new RequestKeys(connection, clock),
+      events: new Events(connection, clock),
+      transaction: (work) => connection.transaction(work),
+      onCommit: (listener) => connection.onCommit(listener),
+      close: () => connection.close(),
+    };
+  } catch (thrown) {
+    connection.close();
+    throw thrown;
+  }
+}
+
+function warn(thrown: unknown): void {
+  process.emitWarning(thrown instanceof Error ? thrown : String(thrown));
+}

@@ -14,6 +14,7 @@ interface Rule {
 }
 
 const KEY_REMEDY = "Run `goose configure`, or set the provider's key variable, then retry.";
+const FLAG_REMEDY = "Check the role's `model` and the provider's `args`, and that Goose is 1.52 or newer.";
 const CREDIT_REMEDY = "Add credit at the provider (or choose another model for the role), then retry.";
 
 /** An account that is used up, in the words that providers put into a 429 or 400. Without a time nobody knows when. */
@@ -50,19 +51,19 @@ const OWN_WORDS: readonly Rule[] = [
   },
 ];
 
-/** What Goose prints outside its JSON (stdout or stderr) when it ends with an error. First match wins. */
+/** Error lines that Goose prints outside its JSON, on stdout or stderr. First match wins. */
 const START_UP: readonly Rule[] = [
   { pattern: /No session found with name|Cannot resume session/, cause: "no-result" },
   {
-    pattern: /No provider configured|No model configured|not configured/i,
+    pattern: /No provider configured|No model configured/,
     cause: "auth",
     remedy: "Run `goose configure`, or set GOOSE_PROVIDER and GOOSE_MODEL, or give the role a `PROVIDER/MODEL`.",
   },
   { pattern: /Configuration value not found|keychain|keyring|Authentication/i, cause: "auth", remedy: KEY_REMEDY },
   {
-    pattern: /Unknown provider|unexpected argument|invalid value|required arguments|cannot be used with|^Usage:/im,
+    pattern: /Unknown provider|unexpected argument/,
     cause: "spawn-failed",
-    remedy: "Check the role's `model` and the provider's `args`, and that Goose is a version from 1.52 on.",
+    remedy: FLAG_REMEDY,
   },
   {
     pattern: /Tool approval required|elicitation/i,
@@ -87,15 +88,22 @@ export function classifyOwnWords(words: string): GooseFailure {
   return failure(cause, words, remedy, retryAfterMs(words));
 }
 
-/** Why a run ended that printed no answer, from what stands in its output besides JSON; null when nothing is known. */
-export function classifyStartUp(printed: string): GooseFailure | null {
-  const rule = START_UP.find(({ pattern }) => pattern.test(printed));
-  if (rule === undefined) return null;
-  const line = printed.split("\n").find((candidate) => rule.pattern.test(candidate)) ?? printed;
-  const missing = /Configuration value not found: (\w+)/.exec(printed)?.[1];
-  const remedy =
-    missing === undefined ? rule.remedy : `Set ${missing} for this provider, or run \`goose configure\`, then retry.`;
-  return failure(rule.cause, line, remedy, null);
+/**
+ * Why a run ended that printed no answer, from what stands in its output besides JSON; null when nothing is known.
+ * Only lines that Goose marks as its error count: what its servers print beside them may say anything.
+ */
+export function classifyStartUp(printed: string, exitCode: number | null): GooseFailure | null {
+  const lines = printed.split("\n").filter((line) => /^\s*error:/i.test(line));
+  for (const { pattern, cause, remedy } of START_UP) {
+    const line = lines.find((candidate) => pattern.test(candidate));
+    if (line === undefined) continue;
+    const missing = /Configuration value not found: (\w+)/.exec(line)?.[1];
+    const keyRemedy = `Set ${missing} for this provider, or run \`goose configure\`, then retry.`;
+    return failure(cause, line, missing === undefined ? remedy : keyRemedy, null);
+  }
+  // What its option parser ends with, whatever it says.
+  if (exitCode === 2) return failure("spawn-failed", lines[0] ?? printed, FLAG_REMEDY, null);
+  return null;
 }
 
 /** The refused key or login; Goose ends with exit code 1. */

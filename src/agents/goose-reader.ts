@@ -10,6 +10,7 @@ import {
 } from "./goose-failures.ts";
 import { findJson } from "./goose-structured.ts";
 import { gooseSessionName } from "./goose-session.ts";
+import { isGooseTool } from "./goose-tools.ts";
 import { JsonLines, type OutputLine } from "./json-lines.ts";
 
 /** Enough of what is printed besides JSON to find a start-up error in it. */
@@ -88,7 +89,7 @@ class GooseReader implements TurnReader {
     }
     if (end.exitCode !== 0 || this.#complete === null) {
       const printed = `${this.#printed}\n${end.stderrTail}`;
-      const known = classifyStartUp(printed);
+      const known = classifyStartUp(printed, end.exitCode);
       if (known !== null) return known;
       const lastLine = printed.trim().split("\n").at(-1) ?? "";
       return crashed(
@@ -208,8 +209,8 @@ class GooseReader implements TurnReader {
     const parts = listOf(value["content"]).map(fieldsOf);
     const text = textOf(result["error"]) || parts.map((content) => textOf(content["text"])).join("\n");
     const isError = result["status"] === "error" || value["isError"] === true;
-    const isDenied = /was not advertised|has declined|denied by policy hook|blocked because policy hook/.test(text);
-    if (isError && isDenied) this.#denials.push(`${this.#toolNames.get(id) ?? "unknown"}: ${oneLine(text)}`);
+    const name = this.#toolNames.get(id) ?? "unknown";
+    if (isError && isDenial(name, text)) this.#denials.push(`${name}: ${oneLine(text)}`);
     this.#textId = null;
     return [{ type: "tool-end", id, isError, summary: oneLine(text) }];
   }
@@ -252,6 +253,12 @@ class GooseReader implements TurnReader {
 
 function textOf(value: unknown): string {
   return stringOf(value) ?? "";
+}
+
+/** A tool that Goose has but the role has not, or one that a rule or hook of the user forbids; not an invented name. */
+function isDenial(name: string, text: string): boolean {
+  if (/has declined|denied by policy hook|blocked because policy hook/.test(text)) return true;
+  return /was not advertised/.test(text) && isGooseTool(name);
 }
 
 function parse(text: string): Fields | null {

@@ -12,8 +12,14 @@ type DeveloperTool = (typeof DEVELOPER_TOOLS)[number];
 export const READ_TOOLS = ["read_file", "list_files", "search", "git"] as const;
 export type ReadTool = (typeof READ_TOOLS)[number];
 
-/** What `full` adds: code maps, skills of the repository, subagents, a to-do list. */
-const FULL_BUILTINS = ["developer", "analyze", "skills", "summon", "todo"];
+/**
+ * What `full` adds: code maps, skills, a to-do list. Not `summon` (subagents): it also takes recipes and agents of the
+ * repository, and a recipe can name programs to start.
+ */
+const FULL_BUILTINS = ["developer", "analyze", "skills", "todo"];
+
+/** Further tools that a Goose with its default profile has. */
+const OTHER_TOOLS = ["analyze", "delegate", "load", "load_skill", "todo__todo_write"];
 
 /** Under this name the model sees `worktree__read_file`. Not a name that Goose has itself. */
 const READ_SERVER_NAME = "worktree";
@@ -67,6 +73,11 @@ export function gooseToolSetup(request: TurnRequest): GooseToolSetup {
   ];
   const extensions = servers.flatMap((server) => ["--with-extension", extensionText(server)]);
   return { args: [...profile.args, ...extensions], env: profile.env };
+}
+
+/** Whether Goose has a tool of that name, with or without it being offered to a role. */
+export function isGooseTool(name: string): boolean {
+  return [...DEVELOPER_TOOLS, ...OTHER_TOOLS].includes(name);
 }
 
 function profileSetup(developer: readonly DeveloperTool[], isFull: boolean): GooseToolSetup {

@@ -38,6 +38,8 @@ export const gooseBackend: AgentBackend = {
   kind: "goose",
   hasSessions: true,
   hasMcp: true,
+  // Keys of models only: cloud accounts (AWS_*, GCP_*) would reach the agent's shell too, so who needs one names it in
+  // `providers.*.passEnv`.
   defaultPassEnv: [
     "GOOSE_*",
     "OPENAI_*",
@@ -46,20 +48,15 @@ export const gooseBackend: AgentBackend = {
     "LMSTUDIO_*",
     "LLAMA_SWAP_*",
     "OPENROUTER_*",
-    "GOOGLE_*",
+    "GOOGLE_API_KEY",
     "GEMINI_*",
-    "GCP_*",
     "AZURE_OPENAI_*",
-    "AWS_*",
     "DATABRICKS_*",
-    "GITHUB_COPILOT_*",
+    "DEEPSEEK_*",
+    "GROQ_*",
     "LITELLM_*",
     "MISTRAL_*",
-    "GROQ_*",
     "XAI_*",
-    "DEEPSEEK_*",
-    "HF_TOKEN",
-    "HUGGINGFACE_*",
   ],
   // The keyring stays on: a user's key may be there and nowhere else.
   defaultEnv: {

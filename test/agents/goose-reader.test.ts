@@ -56,6 +56,12 @@ describe("Goose's output", () => {
     ).toBe("Let me look.All done: OK");
   });
 
+  it("a provider that gives all its messages one id does not glue them together", () => {
+    const capture = readCapture("tool-use");
+    const stdout = capture.stdout.replaceAll(/chatcmpl-\d+/g, "chatcmpl-same");
+    expect(readAll({ ...capture, stdout }).end.finalText).toBe("All done: OK");
+  });
+
   it("shows thinking apart from words", () => {
     const { events, end } = readAll(readCapture("thinking"));
     expect(events).toContainEqual({ type: "thinking", text: "hmm, so" });
@@ -66,6 +72,12 @@ describe("Goose's output", () => {
     const { end } = readAll(readCapture("tool-not-offered"));
     expect(end.outcome).toBe("succeeded");
     expect(end.permissionDenials).toEqual([expect.stringContaining("write: ")]);
+  });
+
+  it("a name that the model made up is no denial", () => {
+    const capture = readCapture("tool-not-offered");
+    const stdout = capture.stdout.replaceAll("'write'", "'teleport'").replaceAll('"name":"write"', '"name":"teleport"');
+    expect(readAll({ ...capture, stdout }).end.permissionDenials).toEqual([]);
   });
 
   it("a server that did not start is a warning, not silence", () => {
@@ -170,6 +182,17 @@ describe("R1: why a Goose turn failed, from what the real program printed", () =
 
   it("what was streamed before the connection broke is kept", () => {
     expect(failureOf("error-cut-after").finalText).toBe("partial words");
+  });
+
+  it("an interrupt is known although Goose prints a question in front of the event", () => {
+    expect(readCapture("interrupted").stdout).toContain('do?{"type":"error"');
+    expect(failureOf("interrupted").message).toBe("Headless run interrupted");
+  });
+
+  it("what a server printed is not taken for Goose's own error", () => {
+    const stderr = "keyring: Authentication is required\nNo provider configured\n";
+    const capture = { stdout: "", stderr, exitCode: 101, signal: null };
+    expect(readAll(capture).end).toMatchObject({ outcome: "failed", cause: "crashed" });
   });
 
   it("exit code 0 without the end event is no success", () => {

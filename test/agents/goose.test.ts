@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 
@@ -80,6 +81,18 @@ describe("B4: the command of a Goose turn", () => {
     " Please compact this conversation ",
   ])("a prompt that Goose would carry out itself gets words in front: %j", (prompt) => {
     expect(turn({ prompt }).stdin).toBe(`The message:\n\n${prompt}`);
+  });
+
+  it("no prompt changes the command line, and each arrives whole", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), fc.boolean(), (prompt, isContinued) => {
+        const base = { session: isContinued ? session : null, mcpServer: server };
+        const command = turn({ ...base, prompt });
+        expect(command.args).toEqual(turn({ ...base, prompt: "other" }).args);
+        expect(command.stdin?.endsWith(prompt)).toBe(true);
+        expect(command.stdin?.trim()).not.toMatch(/^\//);
+      }),
+    );
   });
 
   it("asks for JSON when the answer has a schema", () => {
@@ -166,8 +179,8 @@ describe("A1: a role's tools and permissions", () => {
     expect(() => turn({ permissions: "read", tools: ["Read", "Bash"] })).toThrow(/may only read.*`shell`/);
   });
 
-  it("full adds subagents, skills and a to-do list", () => {
-    expect(flags({ permissions: "full" })).toBe("--no-profile --with-builtin developer,analyze,skills,summon,todo");
+  it("full adds code maps, skills and a to-do list", () => {
+    expect(flags({ permissions: "full" })).toBe("--no-profile --with-builtin developer,analyze,skills,todo");
   });
 
   it("some of the developer tools are given by an allow-list", () => {

@@ -275,12 +275,10 @@ describe("permissions", () => {
     expect(model.requests[0]?.toolNames.toSorted()).toEqual(expected);
   });
 
-  it("full: subagents and skills are offered as well", async () => {
+  it("full: code maps and skills are offered as well", async () => {
     world = new GooseWorld();
     await run(inTurn(say("ok")), { permissions: "full" });
-    expect(model.requests[0]?.toolNames).toEqual(
-      expect.arrayContaining(["delegate", "load_skill", "shell", "analyze"]),
-    );
+    expect(model.requests[0]?.toolNames).toEqual(expect.arrayContaining(["load_skill", "shell", "analyze"]));
   });
 
   it("a user's own `approve` mode does not end the run", async () => {

@@ -8,7 +8,11 @@
  *
  * What the caller owes: the folders of `TurnCommand.files` are made before the files are written. The two files under
  * the git folder are placeholders that keep `refs/heads/orchestrator` and its log in being: the sandbox silently drops
- * a writable folder that does not exist (seen), and `git pack-refs` removes an empty one.
+ * a writable folder that does not exist (seen), and `git pack-refs` removes an empty one. In a repository with the
+ * reftable format they can't be made (`refs/heads` is a file there) and are not needed.
+ *
+ * Known limit: git's folder of the worktree is writable as a whole, so its `commondir`, `gitdir` and `config.worktree`
+ * are, too. Whoever runs git in the worktree afterwards looks at those three first.
  */
 import { join } from "node:path";
 import { AppError } from "../errors.ts";
@@ -39,6 +43,7 @@ export const codexBackend: AgentBackend = {
     "CODEX_API_KEY",
     "CODEX_ACCESS_TOKEN",
     "CODEX_CA_CERTIFICATE",
+    "SSL_CERT_FILE",
   ],
   // Codex takes such settings from its config only: see `SETTINGS`.
   defaultEnv: {},

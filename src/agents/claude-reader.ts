@@ -217,7 +217,7 @@ export class ClaudeReader implements TurnReader {
 
 /**
  * `total_cost_usd` and `modelUsage` are of the whole session so far, over all its processes; what is less than before
- * was counted from zero again (seen for a session whose transcript has no cost, such as a failed start).
+ * was counted from zero again (a process that could not read what the session had cost).
  */
 function ownUse(
   cumulative: SessionTotals | null,

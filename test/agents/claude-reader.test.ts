@@ -240,6 +240,9 @@ describe("R1: every kind of failure is told apart", () => {
       resetsAtMs: 1_795_300_000_000,
     });
     expect(older("You've hit your limit · resets Mon 3pm")).toMatchObject({ cause: "usage-limit", resetsAtMs: null });
+    expect(older("API Error: limit reached (not your usage limit) · resets 6am (UTC)")).toMatchObject({
+      cause: "rate-limit",
+    });
     expect(older("API Error: Request rejected (429) · concurrency limit reached")).toMatchObject({
       cause: "rate-limit",
     });

@@ -29,6 +29,9 @@ test.each([
 test("a change of the clock on the way is taken into account", () => {
   // Berlin leaves summer time on 2026-10-25 at 03:00.
   expect(readResetTime("resets Oct 25, 9am (Europe/Berlin)", Date.UTC(2026, 9, 24, 12))).toBe(Date.UTC(2026, 9, 25, 8));
+  // Los Angeles does on 2026-11-01 at 09:00 UTC: the same hour read as UTC still lies before it.
+  const words = "resets Nov 1, 3am (America/Los_Angeles)";
+  expect(readResetTime(words, Date.UTC(2026, 9, 31, 12))).toBe(Date.UTC(2026, 10, 1, 11));
 });
 
 test("without a zone the time is this machine's own", () => {

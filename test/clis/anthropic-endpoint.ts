@@ -50,8 +50,10 @@ export type ScriptedAnswer =
       readonly stopReason?: string;
       readonly inputTokens?: number;
       readonly outputTokens?: number;
-      /** End the connection within the stream, after the first text delta. */
+      /** End the connection within the stream, after the first block's text. */
       readonly isCut?: boolean;
+      /** Spread the stream over about this time, so that the model is seen to be writing. */
+      readonly durationMs?: number;
     }
   /** An HTTP error in the API's own form. */
   | {
@@ -247,9 +249,11 @@ async function send(response: ServerResponse, request: MessagesRequest, answer: 
       cache_read_input_tokens: 0,
     },
   };
-  if (request.isStreamed) streamMessage(response, message, answer.isCut ?? false);
+  if (request.isStreamed) await streamMessage(response, message, answer.isCut ?? false, answer.durationMs ?? 0);
   else response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(message));
 }
+
+const SLOW_DELTAS = 10;
 
 type Block =
   | { readonly type: "text"; readonly text: string }
@@ -276,8 +280,14 @@ interface Message {
   readonly usage: Readonly<Record<string, number>>;
 }
 
-/** The events of https://docs.anthropic.com/en/api/messages-streaming, each block in one delta. */
-function streamMessage(response: ServerResponse, message: Message, isCut: boolean): void {
+/** The events of https://docs.anthropic.com/en/api/messages-streaming, each block in one delta or, slowly, in ten. */
+async function streamMessage(
+  response: ServerResponse,
+  message: Message,
+  isCut: boolean,
+  durationMs: number,
+): Promise<void> {
+  const pauseMs = durationMs / (SLOW_DELTAS * Math.max(1, message.content.length));
   response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
   const event = (type: string, fields: Readonly<Record<string, unknown>>): void => {
     response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`);
@@ -286,7 +296,10 @@ function streamMessage(response: ServerResponse, message: Message, isCut: boolea
   event("message_start", { message: { ...message, content: [], stop_reason: null, usage } });
   for (const [index, block] of message.content.entries()) {
     event("content_block_start", { index, content_block: emptied(block) });
-    for (const delta of deltasOf(block)) event("content_block_delta", { index, delta });
+    for (const delta of deltasOf(block, durationMs > 0 ? SLOW_DELTAS : 1)) {
+      event("content_block_delta", { index, delta });
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
     if (isCut) {
       // What was written must be on its way first, or the client sees a connection that never answered.
       setImmediate(() => response.socket?.destroy());
@@ -313,18 +326,28 @@ function emptied(block: Block): Readonly<Record<string, unknown>> {
   }
 }
 
-function deltasOf(block: Block): readonly Readonly<Record<string, unknown>>[] {
+function deltasOf(block: Block, pieces: number): readonly Readonly<Record<string, unknown>>[] {
   switch (block.type) {
     case "text":
-      return [{ type: "text_delta", text: block.text }];
+      return inPieces(block.text, pieces).map((text) => ({ type: "text_delta", text }));
     case "thinking":
       return [
         { type: "thinking_delta", thinking: block.thinking },
         { type: "signature_delta", signature: block.signature },
       ];
     case "tool_use":
-      return [{ type: "input_json_delta", partial_json: JSON.stringify(block.input) }];
+      return inPieces(JSON.stringify(block.input), pieces).map((partial_json) => ({
+        type: "input_json_delta",
+        partial_json,
+      }));
   }
+}
+
+function inPieces(text: string, count: number): string[] {
+  const size = Math.max(1, Math.ceil(text.length / count));
+  return Array.from({ length: Math.max(1, Math.ceil(text.length / size)) }, (_, index) =>
+    text.slice(index * size, (index + 1) * size),
+  );
 }
 
 function sendError(

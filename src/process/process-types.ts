@@ -21,7 +21,7 @@ export interface ProcessSpec {
   readonly keepStdinOpen?: boolean;
   /** Running time (the machine's sleep taken off) after which it is stopped as timed-out; null: none. */
   readonly deadlineMs: number | null;
-  /** From TERM to KILL, for the process and, after its end, for what it left behind. */
+  /** From TERM to KILL, for the process and, after its end, for what it left behind (1 s at most once it was killed). */
   readonly killGraceMs: number;
   /** Where raw output is kept (see `readOutputLog`); null: only the tails of the exit report. */
   readonly outputDir: string | null;

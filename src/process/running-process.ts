@@ -31,6 +31,9 @@ import { attemptMark, endBelonging, type KnownAttempt } from "./strays.ts";
 /** A grandchild that holds the pipe is not waited for any longer than this. */
 const DRAIN_AFTER_EXIT_MS = 2000;
 
+/** For what one leaves behind that had to be killed: it has used up its grace. */
+const GRACE_AFTER_KILL_MS = 1000;
+
 /** A process that KILL did not end by then is held by the kernel (a dead network disk): its slot must not be lost too. */
 const GIVE_UP_AFTER_KILL_MS = 10_000;
 
@@ -65,6 +68,7 @@ export class RunningProcess implements ManagedProcess {
   #lastOutputRunningMs = 0;
   #stopReason: StopReason | null = null;
   #hasExited = false;
+  #wasKilled = false;
   #isEnded = false;
   #error: string | null = null;
   #cancelTick: () => void = () => {};
@@ -211,6 +215,7 @@ export class RunningProcess implements ManagedProcess {
   }
 
   async #kill(): Promise<void> {
+    this.#wasKilled = true;
     await this.#signalGroup("SIGKILL");
     if (this.#hasExited) return;
     this.#waitThen(GIVE_UP_AFTER_KILL_MS, () => {
@@ -293,13 +298,15 @@ export class RunningProcess implements ManagedProcess {
   }
 
   async #sweep(): Promise<number> {
+    const { killGraceMs } = this.spec;
+    const graceMs = this.#wasKilled ? Math.min(killGraceMs, GRACE_AFTER_KILL_MS) : killGraceMs;
     try {
       const { ended, survivors } = await endBelonging({
         engineId: this.#host.engineId,
         attemptId: this.id,
         known: this.#host.known(),
-        graceMs: this.spec.killGraceMs,
-        giveUpMs: this.spec.killGraceMs + GIVE_UP_AFTER_KILL_MS,
+        graceMs,
+        giveUpMs: graceMs + GIVE_UP_AFTER_KILL_MS,
       });
       if (ended.length > 0) {
         const pids = ended.map(({ pid }) => pid).join(", ");

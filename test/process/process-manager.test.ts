@@ -208,6 +208,19 @@ describe("the environment", () => {
     expect(report).toMatchObject({ exitCode: 0, stderrTail: "one\nthree\n", stdoutTail: "two\nthree\n" });
   });
 
+  it("where no pipes can be made: output comes all the same, and a grandchild that holds it is not waited for", async () => {
+    const path = process.env["PATH"];
+    // Looked up by the engine, not by the child.
+    process.env["PATH"] = "/nowhere";
+    try {
+      const spec = bench.spec("sleep 1000 & echo out; echo err >&2", { file: "/bin/sh" });
+      const report = await bench.manager.start(spec).exited;
+      expect(report).toMatchObject({ exitCode: 0, stdoutTail: "out\n", stderrTail: "err\n", straysKilled: 1 });
+    } finally {
+      process.env["PATH"] = path;
+    }
+  });
+
   it("is a session and group of its own", async () => {
     const child = bench.manager.start(bench.spec("sleep 1000"));
     const row = (await readProcessTable({ marks: "none" })).get(child.pid ?? 0);

@@ -76,6 +76,8 @@ export function buildClaudeTurn(request: TurnRequest, provider: ResolvedProvider
     file: provider.file,
     args,
     env: {
+      // There the CLI keeps large outputs and the sockets by which sessions of one user find each other.
+      TMPDIR: request.scratchDir,
       CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD: "1",
       // Without it the CLI refuses to bypass permissions as root. Who configured `full` said so knowingly.
       ...(request.permissions === "full" ? { IS_SANDBOX: "1" } : {}),

@@ -51,7 +51,7 @@ function buildCommandTurn(request: TurnRequest, provider: ResolvedProvider): Tur
   return {
     file: provider.file,
     args: [...provider.args, path],
-    env: {},
+    env: { TMPDIR: request.scratchDir },
     cwd: request.worktree,
     stdin: null,
     files: [{ path, content: `${request.prompt}\n` }],

@@ -47,6 +47,7 @@ describe("B2: a session is started and continued", () => {
     expect(valuesOf(command, "--session-id")).toEqual(["0b8f7a52-1111-4222-8333-444455556666"]);
     expect(valuesOf(command, "--resume")).toEqual([]);
     expect(command).toMatchObject({ file: "/usr/bin/claude", cwd: worktree, stdin: "do the work" });
+    expect(command.env["TMPDIR"]).toBe("/nowhere/scratch");
     expect(command.args[0]).toBe("--effort=low");
   });
 

@@ -60,6 +60,10 @@ test("a command works in the worktree; exit code 0 is success and its output its
   expect(end).toMatchObject({ outcome: "succeeded", finalText: `${folder}\ndone`, sessionId: null, usage: null });
 });
 
+test("its temporary files are the attempt's own", async () => {
+  expect((await run('echo "$TMPDIR"')).end.finalText).toBe(folder);
+});
+
 test("the command is never on the command line, and its programs have an empty stdin", async () => {
   const { end, command } = await run("-secret-words 2>/dev/null; cat; echo after cat; IFS= read -r x || echo no input");
   expect(end).toMatchObject({ outcome: "succeeded", finalText: "after cat\nno input" });

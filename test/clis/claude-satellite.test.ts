@@ -29,7 +29,7 @@ const children = new Set<ChildProcess>();
 
 beforeEach(async () => {
   folder = await realpath(await mkdtemp(join(tmpdir(), "claude-satellite-")));
-  for (const name of ["repository", "home", "markers"]) await mkdir(join(folder, name));
+  for (const name of ["repository", "home", "markers", "tmp"]) await mkdir(join(folder, name));
   worktree = join(folder, "worktree");
   const repository = join(folder, "repository");
   git(repository, "init", "--quiet", "--initial-branch=main");
@@ -55,7 +55,8 @@ async function start(
   change: Partial<TurnRequest> = {},
   env: Readonly<Record<string, string | undefined>> = {},
 ): Promise<{ child: ChildProcess; turn: Promise<Turn> }> {
-  const scratchDir = await mkdtemp(join(folder, "scratch-"));
+  // Longer than a socket's path may be: the CLI must do without its socket there.
+  const scratchDir = await mkdtemp(join(folder, `scratch-${"long-".repeat(20)}`));
   const request = turnRequest({ attemptId: randomUUID(), worktree, scratchDir, ...change });
   const provider = await claudeBackend.locate({ name: "claude", kind: "claude", command: "claude", args: [] }, BIN);
   const command = claudeBackend.buildTurn(request, provider);
@@ -325,7 +326,7 @@ describe("an untrusted repository", () => {
     await makeHostile();
     const child = spawn(join(BIN, "claude"), ["--print"], {
       cwd: worktree,
-      env: claudeEnvironment(endpoint.url, join(folder, "home")),
+      env: { ...claudeEnvironment(endpoint.url, join(folder, "home")), TMPDIR: join(folder, "tmp") },
       stdio: ["pipe", "ignore", "ignore"],
     });
     children.add(child);

@@ -1,0 +1,371 @@
+/**
+ * The engine's life: it loads everything, takes the lock, makes the host, listens, and goes when nothing is left to do.
+ * It owns the lock, the socket, engine.json and the count of clients. Always true: only the holder of the lock makes a
+ * host, listens or removes a socket file. It never knows what a plan is: that is the host's.
+ */
+import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { AppError, messageOf } from "../errors.ts";
+import type { OperationResult } from "../operations/operation.ts";
+import { loadEngineCode, type EngineCode } from "./engine-code.ts";
+import type { EngineHost, EngineLog } from "./engine-host.ts";
+import { openEngineLog } from "./engine-log.ts";
+import { tryEngineLock, type EngineLock } from "./lock.ts";
+import { HELLO_TIMEOUT_MS, PROTOCOL, type Goodbye } from "./protocol.ts";
+import { mainWorktreeOf } from "./repository-paths.ts";
+import { openSession, type Session, type SessionEngine } from "./session.ts";
+import { ensureStateFolder, socketPathToListen, type StateFolder } from "./state-folder.ts";
+
+export interface EngineOptions {
+  readonly commonDir: string;
+  readonly version: string;
+  /** Where the socket goes when its path is too long. */
+  readonly environment: NodeJS.ProcessEnv;
+  readonly loadCode?: () => Promise<EngineCode>;
+  /** How long a process that finds the lock held by one that does not answer waits for it. */
+  readonly lockWaitMs?: number;
+  readonly helloTimeoutMs?: number;
+  /** A host that restarts its server is not the last client leaving. */
+  readonly lastClientGraceMs?: number;
+  readonly tickMs?: number;
+}
+
+export interface RunningEngine {
+  readonly engineId: string;
+  readonly socketPath: string;
+  readonly log: EngineLog;
+  /** Ends in order; the same promise however often it is asked. */
+  stop(reason: string): Promise<void>;
+  /** Resolves when everything is released, whatever began the end. */
+  readonly ended: Promise<void>;
+}
+
+/** An ending engine may need `agents.killGraceSeconds` (10) and more for its agents. */
+const LOCK_WAIT_MS = 35_000;
+const LOCK_POLL_MS = 50;
+const TICK_MS = 1000;
+const LAST_CLIENT_GRACE_MS = 3000;
+/** For calls that were under way when the end began: the host has ended what they waited for. */
+const DRAIN_MS = 2000;
+
+/** Null: another engine has the repository. Throws STATE_UNUSABLE, NATIVE_MODULE_MISSING and whatever the host throws. */
+export async function runEngine(options: EngineOptions): Promise<RunningEngine | null> {
+  const code = await (options.loadCode ?? loadEngineCode)();
+  const folder = ensureStateFolder(options.commonDir);
+  const socketPath = socketPathToListen(options.commonDir, options.environment);
+  const lock = await waitForLock(folder, socketPath, options.lockWaitMs ?? LOCK_WAIT_MS);
+  if (lock === null) return null;
+  const log = openEngineLog(folder.logFile);
+  log.rotate();
+  try {
+    const engine = new Engine(options, code, folder, socketPath, lock, log);
+    await engine.start();
+    return engine;
+  } catch (thrown) {
+    lock.release();
+    log.error("The engine could not start", thrown);
+    throw thrown;
+  }
+}
+
+/** Who is second steps back as soon as the first one answers, and follows one that is ending. */
+async function waitForLock(folder: StateFolder, socketPath: string, waitMs: number): Promise<EngineLock | null> {
+  const deadlineMs = performance.now() + waitMs;
+  for (;;) {
+    const lock = tryEngineLock(folder.lockFile);
+    if (lock !== null) return lock;
+    if (performance.now() > deadlineMs || (await isAnswered(socketPath))) return null;
+    await delay(LOCK_POLL_MS);
+  }
+}
+
+function isAnswered(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ path: socketPath });
+    const settle = (isAlive: boolean): void => {
+      socket.destroy();
+      resolve(isAlive);
+    };
+    socket.once("connect", () => settle(true));
+    socket.once("error", () => settle(false));
+  });
+}
+
+class Engine implements RunningEngine {
+  readonly socketPath: string;
+  readonly log: EngineLog;
+  readonly ended: Promise<void>;
+  readonly #options: EngineOptions;
+  readonly #code: EngineCode;
+  readonly #folder: StateFolder;
+  readonly #lock: EngineLock;
+  #host: EngineHost | null = null;
+  #server: Server | null = null;
+  #socketInode = 0;
+  #ticker: NodeJS.Timeout | null = null;
+  #stopping: Promise<void> | null = null;
+  #tellEnded: () => void = () => undefined;
+  /** Every connection, also before its hello. */
+  readonly #sessions = new Set<Session>();
+  readonly #clients = new Set<Session>();
+  #callsUnderWay = 0;
+  #idleSinceMs: number | null = null;
+  #lastOperatorLeftMs: number | null = null;
+  #pendingVersion: string | null = null;
+
+  constructor(
+    options: EngineOptions,
+    code: EngineCode,
+    folder: StateFolder,
+    socketPath: string,
+    lock: EngineLock,
+    log: EngineLog,
+  ) {
+    this.#options = options;
+    this.#code = code;
+    this.#folder = folder;
+    this.#lock = lock;
+    this.socketPath = socketPath;
+    this.log = log;
+    this.ended = new Promise((resolve) => (this.#tellEnded = resolve));
+  }
+
+  get engineId(): string {
+    return this.#madeHost.engineId;
+  }
+
+  get #madeHost(): EngineHost {
+    if (this.#host === null) throw new AppError("INTERNAL", "the host is used before it is made");
+    return this.#host;
+  }
+
+  async start(): Promise<void> {
+    const { commonDir, version } = this.#options;
+    let wasAskedToStop: string | null = null;
+    this.#host = await this.#code.createHost({
+      commonDir,
+      mainWorktree: mainWorktreeOf(commonDir),
+      stateDir: this.#folder.path,
+      engineVersion: version,
+      log: this.log,
+      stopEngine: (reason) => {
+        if (this.#ticker === null && this.#stopping === null) wasAskedToStop = reason;
+        else void this.stop(reason);
+      },
+    });
+    try {
+      await this.#listen();
+      this.#writeEngineFile();
+    } catch (thrown) {
+      await this.#host.stop("the socket could not be opened");
+      throw thrown;
+    }
+    this.#ticker = setInterval(() => this.#tick(), this.#options.tickMs ?? TICK_MS);
+    this.log.write(`Engine ${this.engineId} ${version} listens on ${this.socketPath}`);
+    if (wasAskedToStop !== null) void this.stop(wasAskedToStop);
+  }
+
+  stop(reason: string): Promise<void> {
+    return this.#end(reason, { reason: "stopping", version: null });
+  }
+
+  #end(reason: string, goodbye: Goodbye): Promise<void> {
+    this.#stopping ??= this.#endOnce(reason, goodbye).finally(() => this.#tellEnded());
+    return this.#stopping;
+  }
+
+  async #endOnce(reason: string, goodbye: Goodbye): Promise<void> {
+    this.log.write(`The engine ends: ${reason}`);
+    if (this.#ticker !== null) clearInterval(this.#ticker);
+    // Nobody new comes in; who waits for the lock sees that nobody answers.
+    this.#closeServer();
+    try {
+      await this.#madeHost.stop(reason);
+    } catch (thrown) {
+      this.log.error("The host did not stop in order", thrown);
+    }
+    const deadlineMs = performance.now() + DRAIN_MS;
+    while (this.#callsUnderWay > 0 && performance.now() < deadlineMs) await delay(10);
+    for (const session of this.#sessions) {
+      session.sayGoodbye(goodbye);
+      session.end();
+    }
+    while (this.#sessions.size > 0 && performance.now() < deadlineMs + DRAIN_MS) await delay(10);
+    if (this.#lock.isInPlace()) rmSync(this.#folder.engineFile, { force: true });
+    this.#lock.release();
+    this.log.write("The engine has ended");
+  }
+
+  /** Also used when the socket's file was removed under us: a cleaner of /tmp, a person. */
+  async #listen(): Promise<void> {
+    rmSync(this.socketPath, { force: true });
+    const sessionEngine = this.#sessionEngine();
+    const server = createServer((socket) => {
+      this.#sessions.add(openSession(socket, sessionEngine));
+    });
+    // 0600 from the first moment on: the file is made within listen(), so no other file gets this mask.
+    const oldMask = process.umask(0o177);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen({ path: this.socketPath }, () => {
+          server.off("error", reject);
+          resolve();
+        });
+        process.umask(oldMask);
+      });
+    } finally {
+      process.umask(oldMask);
+    }
+    chmodSync(this.socketPath, 0o600);
+    server.on("error", (error) => this.log.error("The socket failed", error));
+    this.#socketInode = statSync(this.socketPath).ino;
+    this.#server = server;
+  }
+
+  #closeServer(): void {
+    this.#server?.close();
+    // Node removes the file on close by its name; one of a successor is never there while we hold the lock.
+    if (this.#isSocketOurs()) rmSync(this.socketPath, { force: true });
+  }
+
+  #isSocketOurs(): boolean {
+    return statSync(this.socketPath, { throwIfNoEntry: false })?.ino === this.#socketInode;
+  }
+
+  #writeEngineFile(): void {
+    const facts = {
+      pid: process.pid,
+      processStart: readProcessStart(),
+      version: this.#options.version,
+      protocol: PROTOCOL,
+      socket: this.socketPath,
+      startedAtMs: Date.now(),
+      engineId: this.engineId,
+    };
+    const next = `${this.#folder.engineFile}.next`;
+    writeFileSync(next, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
+    renameSync(next, this.#folder.engineFile);
+  }
+
+  #sessionEngine(): SessionEngine {
+    return {
+      host: this.#madeHost,
+      version: this.#options.version,
+      log: this.log,
+      serveMcp: this.#code.serveMcp,
+      helloTimeoutMs: this.#options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
+      isStopping: () => this.#stopping !== null,
+      call: (name, input, call) => this.#call(name, input, call),
+      tryHandOver: (session) => this.#tryHandOver(session),
+      opened: (session) => {
+        this.#clients.add(session);
+        this.#idleSinceMs = null;
+        if (session.isOperator) this.#lastOperatorLeftMs = null;
+      },
+      closed: (session) => this.#closed(session),
+    };
+  }
+
+  async #call(...[name, input, call]: Parameters<SessionEngine["call"]>): Promise<OperationResult> {
+    if (this.#stopping !== null) {
+      const message = "The engine is shutting down. The next command starts it again.";
+      return { ok: false, code: "ENGINE_STOPPING", message, details: {} };
+    }
+    this.#callsUnderWay += 1;
+    try {
+      return await this.#madeHost.call(name, input, call);
+    } catch (thrown) {
+      const id = this.log.error(`The operation ${name} failed`, thrown);
+      const message = `Internal error ${id}: a bug. ${this.#folder.logFile} has more under that id.`;
+      return { ok: false, code: "INTERNAL", message, details: { id } };
+    } finally {
+      this.#callsUnderWay -= 1;
+    }
+  }
+
+  #closed(session: Session): void {
+    this.#sessions.delete(session);
+    if (!this.#clients.delete(session) || !session.isOperator || this.#stopping !== null) return;
+    if ([...this.#clients].some((client) => client.isOperator)) return;
+    this.#lastOperatorLeftMs = performance.now();
+    this.#madeHost.lastClientLeft();
+  }
+
+  #tryHandOver(session: Session): boolean {
+    if (this.#stopping !== null) return true;
+    const version = session.hello?.version ?? "";
+    if (this.#madeHost.liveAgents() > 0) {
+      this.#pendingVersion = version;
+      this.#madeHost.setRestartPending(version);
+      return false;
+    }
+    void this.#end(`it makes room for version ${version}`, { reason: "restarting", version });
+    return true;
+  }
+
+  #tick(): void {
+    try {
+      this.#lookAround();
+    } catch (thrown) {
+      this.log.error("The engine's look around failed", thrown);
+    }
+  }
+
+  #lookAround(): void {
+    const host = this.#madeHost;
+    if (!this.#lock.isInPlace()) {
+      void this.stop("its lock file was removed, so another engine may take the repository");
+      return;
+    }
+    if (!this.#isSocketOurs()) {
+      this.log.write("The socket's file is gone; listening again");
+      this.#server?.close();
+      void this.#listen().catch((thrown: unknown) => this.log.error("Listening again failed", thrown));
+    }
+    if (this.#pendingVersion !== null) this.#lookAtPendingRestart(this.#pendingVersion);
+    const nowMs = performance.now();
+    const leftForMs = this.#lastOperatorLeftMs === null ? 0 : nowMs - this.#lastOperatorLeftMs;
+    const graceMs = this.#options.lastClientGraceMs ?? LAST_CLIENT_GRACE_MS;
+    if (this.#lastOperatorLeftMs !== null && leftForMs >= graceMs && host.onLastClientExit() === "stop") {
+      void this.stop("the last client left (engine.onLastClientExit)");
+      return;
+    }
+    if (this.#clients.size > 0 || host.canMove()) this.#idleSinceMs = null;
+    else if (this.#idleSinceMs === null) this.#idleSinceMs = nowMs;
+    else if (nowMs - this.#idleSinceMs >= host.idleExitSeconds() * 1000) {
+      void this.stop("nothing is left to do and no client is here (engine.idleExitSeconds)");
+    }
+  }
+
+  /** Only while the newer client is here: it is the one who starts the next engine. */
+  #lookAtPendingRestart(version: string): void {
+    if (![...this.#clients].some((client) => client.hello?.version === version)) {
+      this.#pendingVersion = null;
+      this.#madeHost.setRestartPending(null);
+    } else if (this.#madeHost.liveAgents() === 0) {
+      void this.#end(`it makes room for version ${version}`, { reason: "restarting", version });
+    }
+  }
+}
+
+/** When this process began, as the kernel counts it (Linux): tells it from a later one with the same id. */
+function readProcessStart(): string | null {
+  try {
+    // proc(5): the name may hold spaces and brackets, so count from its closing one. Field 22 is starttime.
+    const stat = readFileSync("/proc/self/stat", "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** What a failed start is told as. */
+export function toStartFailure(thrown: unknown): { code: string; message: string; details: Record<string, unknown> } {
+  if (thrown instanceof AppError) return { code: thrown.code, message: thrown.message, details: { ...thrown.details } };
+  return { code: "ENGINE_UNREACHABLE", message: `The engine could not start: ${messageOf(thrown)}`, details: {} };
+}

@@ -1,0 +1,78 @@
+/**
+ * The engine as it is installed, with a stand-in for the app: the sources are compiled into a temporary package whose
+ * `dist/app.js` is fake-app.js. So the real programs run, in processes of their own, and nothing in them knows of tests.
+ */
+import { spawnSync } from "node:child_process";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+export interface PackageUnderTest {
+  /** Its folder, with package.json, dist and node_modules. */
+  readonly path: string;
+  readonly pipeProgram: string;
+  /** The same code as another version, beside it. */
+  withVersion(version: string): PackageUnderTest;
+  remove(): void;
+}
+
+export const TEST_VERSION = "1.2.3";
+
+export function buildPackage(): PackageUnderTest {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-package-")));
+  const path = join(folder, "package");
+  mkdirSync(path);
+  const config = join(path, "tsconfig.json");
+  const programs = ["engine/engine-main.ts", "engine/launcher-main.ts", "engine/pipe-main.ts", "engine/client.ts"];
+  writeFileSync(
+    config,
+    JSON.stringify({
+      extends: join(root, "tsconfig.json"),
+      compilerOptions: {
+        rootDir: join(root, "src"),
+        outDir: join(path, "dist"),
+        typeRoots: [join(root, "node_modules/@types")],
+      },
+      include: [],
+      files: [...programs, "mcp/offline.ts"].map((file) => join(root, "src", file)),
+    }),
+  );
+  // Types are another check's work; other parts may be half written.
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const compiled = spawnSync(process.execPath, [tsc, "-p", config, "--noCheck"], { encoding: "utf8" });
+  if (compiled.status !== 0) throw new Error(`tsc failed: ${compiled.stdout}${compiled.stderr}`);
+  copyFileSync(join(root, "test", "engine", "fake-app.js"), join(path, "dist", "app.js"));
+  symlinkSync(join(root, "node_modules"), join(path, "node_modules"));
+  setVersion(path, TEST_VERSION);
+  return packageAt(path, folder);
+}
+
+function packageAt(path: string, folder: string): PackageUnderTest {
+  return {
+    path,
+    pipeProgram: join(path, "dist", "engine", "pipe-main.js"),
+    withVersion: (version) => {
+      const other = join(folder, `package-${version}`);
+      cpSync(path, other, { recursive: true, verbatimSymlinks: true });
+      setVersion(other, version);
+      return packageAt(other, folder);
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+function setVersion(path: string, version: string): void {
+  writeFileSync(join(path, "package.json"), JSON.stringify({ name: "orchestrator-mcp", version, type: "module" }));
+}

@@ -1,4 +1,226 @@
-/** Composition root; see below. */
-export interface App {
-  readonly repositoryPath: string;
+/**
+ * The composition root: builds every part from the config, starts and stops them in order, and offers the engine what it
+ * serves. Nothing else calls constructors of parts.
+ *
+ * Always true: what a plan needs of the config is pinned in its row when it is made; limits follow the files at once.
+ * Variables that clients bring for providers are held here, in memory only, and are never logged.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import type { AgentEvent } from "./agents/backend.ts";
+import { createBackend } from "./agents/index.ts";
+import { AppAccess } from "./app-access.ts";
+import { ConfigSource } from "./config-source.ts";
+import { systemClock } from "./clock.ts";
+import { messageOf } from "./errors.ts";
+import type { CreateHost, EngineHost, HostOptions, ToolListing } from "./engine/engine-host.ts";
+import { selectVariables } from "./engine/environment.ts";
+import { createEventBus } from "./events/bus.ts";
+import { openRepository } from "./git/repository.ts";
+import { systemIds } from "./ids.ts";
+import { callOperation } from "./operations/dispatch.ts";
+import { OPERATIONS } from "./operations/list.ts";
+import { Board } from "./plan/board.ts";
+import { Guard } from "./process/guard.ts";
+import { endLeftovers } from "./process/leftovers.ts";
+import { ProcessManager } from "./process/process-manager.ts";
+import type { Log, Parts } from "./scheduler/parts.ts";
+import { Scheduler } from "./scheduler/scheduler.ts";
+import { childEnvironment, identifyCaller, satelliteAccess } from "./satellite-access.ts";
+import { openStore } from "./store/store.ts";
+
+export type { App, CurrentSettings } from "./app-access.ts";
+
+/** Request keys are for repeats after a broken connection; a week is far beyond any. */
+const KEEP_REQUEST_KEYS_MS = 7 * 24 * 3_600_000;
+const REFRESH_LIMITS_MS = 2_000;
+
+export const createApp: CreateHost = async (options) => {
+  const log = logOf(options);
+  const repository = await openRepository(options.mainWorktree ?? options.commonDir, {
+    worktreesRoot: join(ConfigSource.home(), "worktrees"),
+  });
+  const config = await ConfigSource.open(repository.mainWorktree);
+  const store = openStore(join(options.stateDir, "state.db"), {
+    clock: systemClock,
+    onListenerError: (thrown) => log("error", `an event listener failed: ${messageOf(thrown)}`, {}),
+  });
+  const engineId = store.meta.ensure("engineId", () => systemIds.uuid());
+  store.transaction(() => store.requestKeys.prune(KEEP_REQUEST_KEYS_MS));
+  const bus = createEventBus<AgentEvent>({
+    onListenerError: (thrown) => log("error", `an event listener failed: ${messageOf(thrown)}`, {}),
+  });
+  store.onCommit((events) => bus.publish(events));
+
+  const guard = new Guard({ engineId, logFile: join(options.stateDir, "engine.log"), log: (entry) => options.log.write(entry.message) });
+  const processes = new ProcessManager({
+    engineId,
+    clock: systemClock,
+    log: (entry) => options.log.write(`${entry.event} ${entry.label ?? entry.id ?? ""} ${entry.message}`),
+    onAttemptsChanged: (attempts) => guard.update(attempts),
+  });
+  const variables = new Map<string, string>();
+  const attemptsFolder = join(options.stateDir, "attempts");
+  mkdirSync(attemptsFolder, { recursive: true, mode: 0o700 });
+  const access: { app: AppAccess | null } = { app: null };
+  const parts: Parts = {
+    board: new Board(config.boardSettings()),
+    store,
+    bus,
+    processes,
+    repository,
+    clock: systemClock,
+    ids: systemIds,
+    log,
+    engineId,
+    attemptsFolder,
+    satellite: satelliteAccess(options.stateDir),
+    endLeftovers: async () => (await endLeftovers(engineId)).ended.length,
+    backend: createBackend,
+    settingsOf: (planId) => required(access.app).settingsOfPlan(planId).plan,
+    baseEnvironment: childEnvironment,
+    providerEnvironment: (patterns) => selectVariables(Object.fromEntries(variables), patterns),
+    onFatal: (thrown) => {
+      options.log.error("The engine can't go on", thrown);
+      // Nothing more may be done on a board that is ahead of its store; the guard ends the agents.
+      setImmediate(() => process.exit(70));
+    },
+  };
+  const scheduler = new Scheduler(parts);
+  const app = new AppAccess({ parts, scheduler, config, version: options.engineVersion, stateFolder: options.stateDir, variables });
+  access.app = app;
+  guard.start();
+  const { recovered } = await scheduler.start();
+  scheduler.commit(() =>
+    store.events.append({
+      planId: null,
+      taskId: null,
+      attemptId: null,
+      body: { type: "engine-started", version: options.engineVersion, recovered },
+    }),
+  );
+  return new Host({ app, scheduler, guard, options, variables, config });
+};
+
+interface HostParts {
+  readonly app: AppAccess;
+  readonly scheduler: Scheduler;
+  readonly guard: Guard;
+  readonly options: HostOptions;
+  readonly variables: Map<string, string>;
+  readonly config: ConfigSource;
+}
+
+class Host implements EngineHost {
+  readonly engineId: string;
+  readonly #parts: HostParts;
+  #refreshedAtMs = 0;
+
+  constructor(parts: HostParts) {
+    this.#parts = parts;
+    this.engineId = parts.app.parts.engineId;
+  }
+
+  identify: EngineHost["identify"] = (client) => identifyCaller(this.#parts.app.parts, client);
+
+  passEnvPatterns(): readonly string[] {
+    return this.#parts.config.passEnvPatterns();
+  }
+
+  takeEnvironment(variables: Readonly<Record<string, string>>): void {
+    for (const [name, value] of Object.entries(variables)) this.#parts.variables.set(name, value);
+  }
+
+  tools(): readonly ToolListing[] {
+    return toolListings();
+  }
+
+  call: EngineHost["call"] = async (name, input, call) => {
+    if (name === "stop_engine" && call.caller.role === "operator") {
+      this.#parts.options.stopEngine("asked by a client");
+      return { ok: true, structured: { summary: "The engine is stopping." }, text: "The engine is stopping." };
+    }
+    return await callOperation(this.#parts.app, name, input, call);
+  };
+
+  canMove(): boolean {
+    return this.#parts.scheduler.canMove();
+  }
+
+  liveAgents(): number {
+    return this.#parts.app.parts.processes.list().length;
+  }
+
+  lastClientLeft(): void {
+    this.#parts.app.parts.log("info", "the last client left", {});
+  }
+
+  onLastClientExit(): "continue" | "stop" {
+    return this.#parts.config.engine().onLastClientExit;
+  }
+
+  idleExitSeconds(): number {
+    // Read each second by the engine: the place where changed limits are noticed.
+    const nowMs = performance.now();
+    if (nowMs - this.#refreshedAtMs > REFRESH_LIMITS_MS) {
+      this.#refreshedAtMs = nowMs;
+      void this.#parts.app.refreshLimits();
+    }
+    return this.#parts.config.engine().idleExitSeconds;
+  }
+
+  setRestartPending(version: string | null): void {
+    this.#parts.app.restartPending = version;
+  }
+
+  async stop(reason: string): Promise<void> {
+    const { app, scheduler, guard } = this.#parts;
+    const { store, log } = app.parts;
+    log("info", `stopping: ${reason}`, {});
+    try {
+      store.transaction(() =>
+        store.events.append({ planId: null, taskId: null, attemptId: null, body: { type: "engine-stopping", reason } }),
+      );
+      await scheduler.stop();
+    } finally {
+      await guard.close();
+      store.close();
+    }
+  }
+
+  onEvent: EngineHost["onEvent"] = (listener) => this.#parts.app.parts.bus.onEvent(listener);
+
+  eventsAfter: EngineHost["eventsAfter"] = (seq, limit) => this.#parts.app.parts.store.events.since(seq, { limit });
+}
+
+/** The tools as transports list them. */
+export function toolListings(): readonly ToolListing[] {
+  return OPERATIONS.filter((operation) => operation.isTool).map((operation) => ({
+    name: operation.name,
+    title: operation.title,
+    description: operation.description,
+    audience: operation.audience,
+    isReading: operation.isReading,
+    inputSchema: jsonSchema(operation.input, "input"),
+    outputSchema: jsonSchema(operation.output, "output"),
+  }));
+}
+
+function jsonSchema(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {
+  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io, target: "draft-7" });
+  return rest;
+}
+
+function logOf(options: HostOptions): Log {
+  return (level, message, facts) => {
+    const { stack, ...rest } = facts;
+    const more = Object.keys(rest).length === 0 ? "" : ` ${JSON.stringify(rest)}`;
+    options.log.write(`${level}: ${message}${more}${typeof stack === "string" ? `\n${stack}` : ""}`);
+  };
+}
+
+function required<Value>(value: Value | null): Value {
+  if (value === null) throw new Error("the app is used before it is made");
+  return value;
 }

@@ -24,6 +24,15 @@ export interface OperationCall {
   readonly progress: (message: string) => void;
 }
 
+/** A call as an operation sees it. */
+export interface ActingCall extends OperationCall {
+  /**
+   * Carries out a change: `work` runs in one transaction with everything it stores and with the answer under the
+   * request key, so that a repeat gets the first answer. Check everything before; nothing may be refused in `work`.
+   */
+  commit<Output extends object>(work: () => Output): Output;
+}
+
 export interface Operation<Input = never, Output extends object = object> {
   /** snake_case; the MCP tool's name and the name on the engine's socket. */
   readonly name: string;
@@ -37,7 +46,7 @@ export interface Operation<Input = never, Output extends object = object> {
   readonly isReading: boolean;
   readonly input: z.ZodType<Input>;
   readonly output: z.ZodType<Output>;
-  run(app: App, input: Input, call: OperationCall): Promise<Output>;
+  run(app: App, input: Input, call: ActingCall): Promise<Output>;
   /** The same facts as text: all that some parents' models see. `summary` and `next` first. */
   text(output: Output): string;
 }

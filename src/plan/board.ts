@@ -12,6 +12,7 @@
 import { AppError } from "../errors.ts";
 import { ClaimTable } from "./claim-table.ts";
 import type { RetrySettings } from "./consequence.ts";
+import { checkGraph, longestPaths } from "./graph.ts";
 import { Heap } from "./heap.ts";
 import { isFailing, isSatisfied, newPlanNode, newTaskNode, type PlanNode, type TaskNode } from "./node.ts";
 import { gateOf, type Gate, type GateSettings } from "./provider-gate.ts";
@@ -57,6 +58,14 @@ export interface MoveDetails {
   readonly wait?: Wait;
   readonly cause?: FailureCause | null;
   readonly message?: string | null;
+}
+
+export interface Rewiring {
+  readonly dropped: ReadonlySet<string>;
+  /** Changes the record where it is to change, and says whether it did. */
+  readonly changed: (task: TaskRecord) => boolean;
+  readonly added: readonly TaskRecord[];
+  readonly weightOf: (task: TaskRecord) => number;
 }
 
 interface Timer {
@@ -119,6 +128,49 @@ export class Board {
       this.#wake(this.claims.release(node));
     }
     this.#plans.delete(planId);
+  }
+
+  /**
+   * Changes a plan's shape while it runs: drops and changes tasks that have not started, adds new ones. The result must
+   * be a graph without a cycle. Costs the size of this one plan: people do this now and then.
+   */
+  rewire(planId: string, edit: Rewiring): void {
+    const plan = this.plan(planId);
+    for (const [id, node] of plan.nodes) {
+      const isDropped = edit.dropped.has(id);
+      if (!isDropped && !edit.changed(node.record)) continue;
+      this.#leave(node);
+      this.#wake(this.claims.release(node));
+      if (isDropped) {
+        plan.nodes.delete(id);
+        continue;
+      }
+      node.record.state = "pending";
+      node.record.wait = null;
+      this.#enter(node);
+      this.touch(node.record);
+    }
+    const added = edit.added.map((record) => newTaskNode(record, plan));
+    for (const node of added) plan.nodes.set(node.record.id, node);
+    for (const node of plan.nodes.values()) {
+      node.dependencies.length = 0;
+      node.dependents.length = 0;
+      node.openCount = 0;
+      node.failedCount = 0;
+    }
+    const nodes = [...plan.nodes.values()];
+    for (const node of nodes) this.#link(plan, node);
+    const specs = nodes.map((node) => node.record.spec);
+    const lengths = longestPaths(specs, checkGraph(specs), (id) => {
+      const node = plan.nodes.get(id);
+      return node === undefined ? 1 : edit.weightOf(node.record);
+    });
+    for (const node of added) this.#enter(node);
+    for (const node of nodes) {
+      node.pathLength = lengths.get(node.record.id) ?? 1;
+      if (node.record.state === "ready") this.#requeue(node);
+    }
+    this.#settle(nodes);
   }
 
   hasPlan(planId: string): boolean {
@@ -353,10 +405,27 @@ export class Board {
       }
       this.#enter(node);
     }
-    for (const node of added) {
-      if (node.record.state !== "pending") continue;
-      const state = this.stateByDependencies(node);
-      if (state !== "pending") this.move(node, state);
+    this.#settle(added);
+  }
+
+  #link(plan: PlanNode, node: TaskNode): void {
+    for (const id of node.record.spec.dependsOn) {
+      const dependency = plan.nodes.get(id);
+      if (dependency === undefined) throw new AppError("INTERNAL", `${taskKey(node.record)} depends on unknown ${id}`);
+      node.dependencies.push(dependency);
+      dependency.dependents.push(node);
+      if (!isSatisfied(dependency.record)) node.openCount += 1;
+      if (isFailing(dependency.record)) node.failedCount += 1;
+    }
+  }
+
+  /** Gives tasks that have not begun the state that their dependencies say. */
+  #settle(nodes: readonly TaskNode[]): void {
+    for (const node of nodes) {
+      const { state, ledger } = node.record;
+      const isOpen = state === "pending" || state === "blocked" || (state === "ready" && ledger.attempts === 0);
+      const next = this.stateByDependencies(node);
+      if (isOpen && next !== state) this.move(node, next);
     }
   }
 

@@ -83,6 +83,8 @@ export function consequenceOf(
       return { type: "fail", why: "the deadline passed" };
     case "worktree-failed":
       return { type: "fail", why: "the worktree could not be made" };
+    case "reported-failure":
+      return { type: "fail", why: "as the agent reported" };
     case "cancelled":
       return { type: "cancel" };
   }

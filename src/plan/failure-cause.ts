@@ -37,6 +37,8 @@ export const FAILURE_CAUSES = [
   "cancelled",
   /** A command agent's command ended with an exit code other than 0: the task's own failure, nobody else's. */
   "command-failed",
+  /** The agent itself reported that it could not do the task. */
+  "reported-failure",
   /** The worktree could not be made or used. */
   "worktree-failed",
 ] as const;

@@ -17,6 +17,8 @@ export type AttemptEnd =
       readonly retryAfterMs: number | null;
       readonly resetsAtMs: number | null;
     }
+  /** Ended by the engine's own stop, or by its death before the agent was started: goes on, and nothing is spent. */
+  | { readonly type: "interrupted" }
   /** Ended by an operator's wish; which one is in the record. */
   | { readonly type: "stopped" }
   /** Never began: something outside is missing. Spends no attempt. */
@@ -57,7 +59,13 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
     return board.move(node, "cancelled", { cause: "cancelled", message: "cancelled by the operator" });
   if (wish === "skip") return board.move(node, "skipped", { cause: "cancelled", message: "skipped by the operator" });
   if (end.type === "succeeded") return finishWork(board, node, end.hasChanges);
-  if (wish === "pause" || end.type === "stopped") {
+  if (end.type === "interrupted" && wish === null) {
+    if (record.ledger.attempts > 0) {
+      record.nextTurn = againWith("You were interrupted. Look at the state of your worktree first, then go on.");
+    }
+    return board.move(node, "ready");
+  }
+  if (wish === "pause" || end.type === "stopped" || end.type === "interrupted") {
     record.nextTurn = { kind: "again", note: "You were paused by the operator. Go on where you left off." };
     return board.move(node, "waiting", { wait: pausedWait(key) });
   }

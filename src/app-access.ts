@@ -1,0 +1,201 @@
+/** The app as operations see it: its parts, and the questions that several of them ask. */
+import { AppError } from "./errors.ts";
+import { nearestName } from "./nearest-name.ts";
+import { standingOf } from "./plan/explain.ts";
+import { taskKey, type TaskKey, type TaskSpec } from "./plan/records.ts";
+import type { ConfigSource } from "./config-source.ts";
+import type { Parts } from "./scheduler/parts.ts";
+import { addPlan } from "./scheduler/recover.ts";
+import type { Scheduler } from "./scheduler/scheduler.ts";
+import type { PlanSettings } from "./scheduler/settings.ts";
+import { branchOf } from "./scheduler/task-place.ts";
+
+export interface CurrentSettings {
+  readonly plan: PlanSettings;
+  readonly limitAgents: number;
+  readonly workflows: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+export type App = AppAccess;
+
+export interface AppAccessParts {
+  readonly parts: Parts;
+  readonly scheduler: Scheduler;
+  readonly config: ConfigSource;
+  readonly version: string;
+  readonly stateFolder: string;
+  readonly variables: ReadonlyMap<string, string>;
+}
+
+const MAX_DIFF_BYTES = 256 * 1024;
+
+export class AppAccess {
+  readonly parts: Parts;
+  readonly scheduler: Scheduler;
+  readonly version: string;
+  readonly stateFolder: string;
+  readonly startedAtMs: number;
+  /** The version of a client that waits for this engine to end. */
+  restartPending: string | null = null;
+  readonly #config: ConfigSource;
+  readonly #variables: ReadonlyMap<string, string>;
+  readonly #pinned = new Map<string, PlanSettings>();
+
+  constructor({ parts, scheduler, config, version, stateFolder, variables }: AppAccessParts) {
+    this.parts = parts;
+    this.scheduler = scheduler;
+    this.version = version;
+    this.stateFolder = stateFolder;
+    this.startedAtMs = parts.clock.nowMs();
+    this.#config = config;
+    this.#variables = variables;
+  }
+
+  /** What the config files say now. Throws CONFIG_INVALID, CONFIG_UNTRUSTED, PROVIDER_NOT_FOUND. */
+  async currentSettings(): Promise<CurrentSettings> {
+    const path = this.parts.baseEnvironment()["PATH"] ?? "";
+    const settings = await this.#config.settings(path);
+    this.#applyLimits();
+    return settings;
+  }
+
+  /** Limits count at once, also for plans that run. A broken file leaves them as they are. */
+  async refreshLimits(): Promise<void> {
+    if (!(await this.#config.reload())) return;
+    this.#applyLimits();
+    this.scheduler.look();
+  }
+
+  #applyLimits(): void {
+    const { limitAgents, providerLimits } = this.#config.boardSettings();
+    this.parts.board.settings.limitAgents = limitAgents;
+    this.parts.board.settings.providerLimits = providerLimits;
+  }
+
+  /** The config that a plan was made with. */
+  settingsOfPlan(planId: string): CurrentSettings {
+    let plan = this.#pinned.get(planId);
+    if (plan === undefined) {
+      const row = this.parts.store.plans.get(planId);
+      if (row === null) throw new AppError("PLAN_NOT_FOUND", `there is no plan "${planId}"`);
+      // Written by this program from a checked config; the store checks that it is JSON.
+      plan = JSON.parse(row.config) as PlanSettings;
+      this.#pinned.set(planId, plan);
+    }
+    return { plan, limitAgents: this.parts.board.settings.limitAgents, workflows: plan.workflows, warnings: [] };
+  }
+
+  forgetSettings(planId: string): void {
+    this.#pinned.delete(planId);
+  }
+
+  /** Throws AGENT_CLI_MISSING when the CLI of a task's provider is not installed: before anything has happened. */
+  async checkAgents(settings: CurrentSettings, tasks: readonly TaskSpec[]): Promise<void> {
+    const path = this.parts.baseEnvironment()["PATH"] ?? "";
+    const names = new Set(tasks.map((task) => settings.plan.roles[task.agent]?.provider));
+    for (const name of names) {
+      const provider = name === undefined ? undefined : settings.plan.providers[name];
+      if (provider === undefined) {
+        throw new AppError(
+          "AGENT_CLI_MISSING",
+          "no agent CLI was found on PATH (claude, codex or goose): install one, name one in the config (providers.*.command), or use the agent `command`",
+        );
+      }
+      await this.parts.backend(provider.kind).locate(provider, provider.env["PATH"] ?? path);
+    }
+  }
+
+  async branchAt(folder: string): Promise<string | null> {
+    return await this.parts.repository.currentBranch(folder);
+  }
+
+  /** Puts a plan of the past on the board again where it is not; answers its id. Throws PLAN_NOT_FOUND. */
+  async openPlan(planId: string): Promise<string> {
+    const { board, store } = this.parts;
+    if (board.hasPlan(planId)) return planId;
+    const row = store.plans.get(planId);
+    if (row === null) {
+      const near = nearestName(planId, store.plans.list().map((plan) => plan.id));
+      throw new AppError("PLAN_NOT_FOUND", `there is no plan "${planId}"${near === null ? "" : `; did you mean "${near}"?`}`);
+    }
+    const { id, name, goal, target, maxConcurrent, budget, createdAtMs, paused } = row;
+    addPlan(this.parts, { id, name, goal, target, maxConcurrent, budget, createdAtMs, paused }, store.tasks.listByPlan(id));
+    return await Promise.resolve(planId);
+  }
+
+  /** The latest plans of all, ended ones too. */
+  async openRecentPlans(count: number): Promise<string[]> {
+    const latest = this.parts.store.plans.list().sort((left, right) => left.createdAtMs - right.createdAtMs).slice(-count);
+    for (const plan of latest) await this.openPlan(plan.id);
+    return latest.map((plan) => plan.id);
+  }
+
+  /** `PLAN/TASK`, or a task's id where only one open plan has it. Throws TASK_NOT_FOUND. */
+  async findTask(name: string): Promise<TaskKey> {
+    const { board } = this.parts;
+    const slash = name.indexOf("/");
+    if (slash > 0) {
+      const planId = await this.openPlan(name.slice(0, slash));
+      const id = name.slice(slash + 1);
+      const { nodes } = board.plan(planId);
+      if (nodes.has(id)) return `${planId}/${id}`;
+      const near = nearestName(id, nodes.keys());
+      throw new AppError("TASK_NOT_FOUND", `plan "${planId}" has no task "${id}"${near === null ? "" : `; did you mean "${near}"?`}`);
+    }
+    const found = this.#plansWith(name);
+    const [only] = found;
+    if (only !== undefined && found.length === 1) return `${only}/${name}`;
+    const why = found.length === 0 ? "no open plan has it" : `several plans have it: ${found.slice(0, 5).join(", ")}`;
+    throw new AppError("TASK_NOT_FOUND", `task "${name}": ${why}; name it as PLAN/TASK`);
+  }
+
+  #plansWith(taskId: string): string[] {
+    const open: string[] = [];
+    const ended: string[] = [];
+    for (const plan of this.parts.board.plans()) {
+      if (!plan.nodes.has(taskId)) continue;
+      const { state } = standingOf(plan);
+      (state === "running" || state === "needs-person" ? open : ended).push(plan.record.id);
+    }
+    return open.length > 0 ? open : ended;
+  }
+
+  /** Writes what a control changed on the plan itself. Call inside a commit. */
+  savePlan(planId: string): void {
+    const { board, store } = this.parts;
+    const { paused } = board.plan(planId).record;
+    if (store.plans.get(planId)?.paused === paused) return;
+    store.plans.update(planId, { paused });
+    const body = { type: paused ? "plan-paused" : "plan-resumed" } as const;
+    store.events.append({ planId, taskId: null, attemptId: null, body });
+  }
+
+  /** US dollars that a plan's attempts cost so far; null when no CLI told. */
+  costOf(planId: string): number | null {
+    return this.parts.store.attempts.costOf(planId);
+  }
+
+  /** What a task changed against where it began, merged or not. */
+  async diffOf(key: TaskKey): Promise<string> {
+    const { board, store, repository } = this.parts;
+    const { record } = board.node(key);
+    const work = store.tasks.getWork(record.planId, record.id);
+    if (work?.baseSha == null) return "";
+    const head = record.mergedSha ?? work.headSha ?? (await repository.branchTip(branchOf(record)));
+    if (head === null) return "";
+    // A merge commit's first parent is the target as it was: the difference is the task's own work.
+    const base = record.mergedSha === null ? work.baseSha : ((await repository.resolve(`${record.mergedSha}^1`)) ?? work.baseSha);
+    const diff = await repository.diff(base, head, { format: "patch", maxBytes: MAX_DIFF_BYTES });
+    return diff.text;
+  }
+
+  variableNames(): string[] {
+    return [...this.#variables.keys()].sort();
+  }
+
+  /** For messages: a task's full name. */
+  nameOf(task: { readonly planId: string; readonly id: string }): TaskKey {
+    return taskKey(task);
+  }
+}

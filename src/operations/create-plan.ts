@@ -1,0 +1,76 @@
+import { z } from "zod";
+import { planInputSchema } from "../plan/schema.ts";
+import type { Operation } from "./operation.ts";
+import { KEY, nextLine } from "./shapes.ts";
+import { submitPlan } from "./submit-plan.ts";
+
+const input = planInputSchema.extend({
+  tasks: planInputSchema.shape.tasks
+    .optional()
+    .describe("The tasks. Left out: the orchestrator role decomposes `goal` into tasks, which are shown before they start."),
+  into: z.string().max(250).optional().describe("Merge into a new branch of this name, made from the target's tip."),
+  dryRun: z.boolean().optional().describe("Check everything and tell what would happen; change nothing."),
+  start: z
+    .boolean()
+    .optional()
+    .describe("Start at once. Default: true with tasks; false with a goal alone (then `control resume` starts what was shown)."),
+  file: z.string().max(4096).optional().describe("The file the plan came from, for continuing it by name."),
+  key: KEY,
+});
+
+const taskPreview = z.object({
+  id: z.string(),
+  agent: z.string(),
+  provider: z.string(),
+  model: z.string().nullable(),
+  permissions: z.string(),
+  dependsOn: z.array(z.string()),
+});
+
+const output = z.object({
+  summary: z.string(),
+  next: z.string(),
+  plan: z.string().describe("The plan's id."),
+  dryRun: z.boolean(),
+  /** `created`, `continued` (same name again) or `attached` (it was under way already). */
+  outcome: z.enum(["created", "continued", "attached", "checked"]),
+  target: z.string(),
+  total: z.number(),
+  /** Tasks in an order that respects dependencies; at most 200 are listed. */
+  tasks: z.array(taskPreview),
+  verify: z.array(z.string()).describe("Commands that must pass after each merge; empty: nothing is verified."),
+  maxConcurrent: z.number(),
+  longestPath: z.array(z.string()),
+  warnings: z.array(z.string()),
+});
+
+export type CreatePlanInput = z.infer<typeof input>;
+export type CreatePlanOutput = z.infer<typeof output>;
+
+export const createPlan: Operation<CreatePlanInput, CreatePlanOutput> = {
+  name: "create_plan",
+  title: "Create a plan",
+  description:
+    "Turns tasks into running work: each task is carried out by another agent CLI in its own git worktree, in parallel where dependencies and write claims allow it, and merged into the target branch. Give `tasks` (ids, prompts, dependsOn, writes), or only a `goal` to have it decomposed. Answers at once with the plan's id; follow it with task_status (waitSeconds: 45). Nothing runs with dryRun. The same `key` twice makes one plan.",
+  audience: "operator",
+  isTool: true,
+  isReading: false,
+  input,
+  output,
+  run: submitPlan,
+  text(result) {
+    const lines = [result.summary, nextLine(result.next)];
+    for (const warning of result.warnings) lines.push(`warning: ${warning}`);
+    if (result.dryRun) {
+      lines.push(`target: ${result.target}; at once: ${result.maxConcurrent}`);
+      lines.push(result.verify.length === 0 ? "verify: nothing" : `verify: ${result.verify.join(" && ")}`);
+      lines.push(`longest path: ${result.longestPath.join(" → ")}`);
+      for (const task of result.tasks.slice(0, 50)) {
+        const model = task.model === null ? "" : ` ${task.model}`;
+        const after = task.dependsOn.length === 0 ? "" : ` after ${task.dependsOn.join(", ")}`;
+        lines.push(`- ${task.id}: ${task.agent} (${task.provider}${model}, ${task.permissions})${after}`);
+      }
+    }
+    return lines.join("\n");
+  },
+};

@@ -1,0 +1,67 @@
+import { z } from "zod";
+import type { Operation } from "./operation.ts";
+
+const input = z.strictObject({});
+
+const output = z.object({
+  summary: z.string(),
+  engineId: z.string(),
+  pid: z.number(),
+  version: z.string(),
+  repository: z.string(),
+  stateFolder: z.string(),
+  startedAt: z.string(),
+  limitAgents: z.number(),
+  providers: z.array(z.object({ name: z.string(), state: z.string(), until: z.string().nullable(), reason: z.string().nullable() })),
+  processes: z.array(
+    z.object({ id: z.string(), label: z.string(), pid: z.number().nullable(), state: z.string(), startedAt: z.string(), lastOutputAt: z.string() }),
+  ),
+  /** Names of variables that clients brought for providers; never values. */
+  variables: z.array(z.string()),
+});
+
+export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>> = {
+  name: "engine_info",
+  title: "The engine and its processes",
+  description: "The engine of this repository: version, limits, providers' health, living processes.",
+  audience: "operator",
+  isTool: false,
+  isReading: true,
+  input,
+  output,
+  run: async (app) => {
+    const { board, clock, processes, engineId } = app.parts;
+    const nowMs = clock.nowMs();
+    const living = processes.list();
+    return await Promise.resolve({
+      summary: `${living.length} processes run; limits.agents is ${board.settings.limitAgents}.`,
+      engineId,
+      pid: process.pid,
+      version: app.version,
+      repository: app.parts.repository.mainWorktree,
+      stateFolder: app.stateFolder,
+      startedAt: new Date(app.startedAtMs).toISOString(),
+      limitAgents: board.settings.limitAgents,
+      providers: [...board.providers()].map((health) => {
+        const gate = board.gate(health.name, nowMs);
+        return {
+          name: health.name,
+          state: gate.state === "open-to-all" ? "healthy" : `${gate.code}${gate.state === "one-probe" ? " (probing)" : ""}`,
+          until: gate.state === "shut" ? new Date(gate.untilMs).toISOString() : null,
+          reason: health.reason,
+        };
+      }),
+      processes: living.map((child) => ({
+        id: child.id,
+        label: child.label,
+        pid: child.pid,
+        state: child.state,
+        startedAt: new Date(child.startedAtMs).toISOString(),
+        lastOutputAt: new Date(child.lastOutputAtMs).toISOString(),
+      })),
+      variables: app.variableNames(),
+    });
+  },
+  text: (result) =>
+    [result.summary, ...result.processes.map((child) => `${child.pid ?? "-"} ${child.label} ${child.state}`)].join("\n"),
+};

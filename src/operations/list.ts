@@ -1,0 +1,26 @@
+/** All operations. MCP tools, CLI verbs and TUI keys are made from this list. */
+import { control } from "./control.ts";
+import { createPlan } from "./create-plan.ts";
+import { engineInfo } from "./engine-info.ts";
+import type { Operation } from "./operation.ts";
+import { readDiff } from "./read-diff.ts";
+import { readLog } from "./read-log.ts";
+import { reportResult } from "./report-result.ts";
+import { spawnAgent } from "./spawn-agent.ts";
+import { taskContext } from "./task-context.ts";
+import { taskStatus } from "./task-status.ts";
+import { updatePlan } from "./update-plan.ts";
+
+// Each operation checks its input with its own schema before `run`, so the list may forget the types.
+export const OPERATIONS = [
+  createPlan,
+  updatePlan,
+  spawnAgent,
+  taskStatus,
+  control,
+  reportResult,
+  taskContext,
+  readLog,
+  readDiff,
+  engineInfo,
+] as unknown as readonly Operation<object, object>[];

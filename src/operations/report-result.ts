@@ -1,0 +1,63 @@
+import { z } from "zod";
+import type { App } from "../app.ts";
+import { AppError } from "../errors.ts";
+import type { ActingCall, Operation } from "./operation.ts";
+import { satelliteOf } from "./satellite-caller.ts";
+import { KEY } from "./shapes.ts";
+
+const input = z.strictObject({
+  status: z
+    .string()
+    .min(1)
+    .max(40)
+    .describe("`succeeded` when the task is done as asked, `failed` when it can't be done."),
+  summary: z.string().min(1).max(20_000).describe("What you did, for the tasks that build on yours: a few sentences."),
+  verdict: z.enum(["approve", "reject"]).optional().describe("For reviewers and testers."),
+  followUps: z
+    .array(z.looseObject({ title: z.string().max(200).optional(), prompt: z.string().max(100_000) }))
+    .max(50)
+    .optional()
+    .describe("Tasks you propose; the plan's policy decides."),
+  key: KEY,
+});
+
+const output = z.object({ summary: z.string(), next: z.string() });
+
+export type ReportResultInput = z.infer<typeof input>;
+export type ReportResultOutput = z.infer<typeof output>;
+
+export const reportResult: Operation<ReportResultInput, ReportResultOutput> = {
+  name: "report_result",
+  title: "Report your result",
+  description:
+    "Call it once, when your task is done or can't be done: a short summary of what you did reaches the tasks that build on yours. Calling it again replaces the report.",
+  audience: "satellite",
+  isTool: true,
+  isReading: false,
+  input,
+  output,
+  run: report,
+  text: (result) => [result.summary, result.next].join("\n"),
+};
+
+/** Models use their own words for the two; anything else is asked for again. */
+const SUCCEEDED = new Set(["succeeded", "success", "successful", "done", "completed", "complete", "ok", "finished"]);
+const FAILED = new Set(["failed", "failure", "error", "blocked", "incomplete", "partial", "aborted"]);
+
+async function report(app: App, value: ReportResultInput, call: ActingCall): Promise<ReportResultOutput> {
+  const { planId, taskId, attemptId } = satelliteOf(app, call);
+  const word = value.status.trim().toLowerCase();
+  const status = SUCCEEDED.has(word) ? "succeeded" : FAILED.has(word) ? "failed" : null;
+  if (status === null) {
+    throw new AppError("INPUT_INVALID", `status: expected "succeeded" or "failed", found "${value.status}"`);
+  }
+  const { store } = app.parts;
+  return call.commit(() => {
+    const { summary, verdict, followUps } = value;
+    store.tasks.setWork(planId, taskId, {
+      report: { status, summary, ...(verdict === undefined ? {} : { verdict }), ...(followUps === undefined ? {} : { followUps }) },
+    });
+    store.events.append({ planId, taskId, attemptId, body: { type: "report", status, summary: summary.slice(0, 2_000) } });
+    return { summary: `Your report (${status}) is kept.`, next: "End your turn now; what you left uncommitted is committed for you." };
+  });
+}

@@ -1,0 +1,243 @@
+/** What `task_status` answers: small, the urgent first. */
+import { z } from "zod";
+import type { App } from "../app.ts";
+import { explainTask, standingOf, type Explanation } from "../plan/explain.ts";
+import type { PlanNode, TaskNode } from "../plan/node.ts";
+import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import { needsPerson, type TaskState } from "../plan/task-state.ts";
+import type { OperationCall } from "./operation.ts";
+import { cutEnd } from "./shapes.ts";
+import type { PlanStatus, TaskDetail, TaskLine, TaskStatusInput, TaskStatusOutput } from "./task-status.ts";
+
+const MAX_TASKS = 50;
+const MAX_PLANS = 20;
+const MAX_NOTE = 160;
+const MAX_TITLES = 20;
+const MAX_TEXT = 12_000;
+const MAX_TURNS = 40;
+
+export async function reportStatus(app: App, value: TaskStatusInput, call: OperationCall): Promise<TaskStatusOutput> {
+  const only = value.task !== undefined ? await app.findTask(value.task) : null;
+  const planId = only === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (only.split("/")[0] ?? "");
+  if (value.waitSeconds !== undefined && value.waitSeconds > 0) {
+    await untilChanged(app, { planId, since: value.since ?? app.parts.store.events.lastSeq(), waitMs: value.waitSeconds * 1000 }, call);
+  }
+  const { store, board, clock } = app.parts;
+  if (planId === null && [...board.plans()].length === 0) await app.openRecentPlans(3);
+  const seq = store.events.lastSeq();
+  const plans = planId === null ? [...board.plans()].filter((plan) => value.since !== undefined || !isSettled(plan)) : [board.plan(planId)];
+  const shown = (planId === null && plans.length === 0 ? lastPlans(board.plans()) : plans).slice(-MAX_PLANS);
+  const changed = value.since === undefined ? null : changedSince(app, value.since, planId);
+  const nowMs = clock.nowMs();
+  const wantsWhy = value.include?.includes("why") ?? false;
+  const statuses = only === null ? shown.map((plan) => planStatus(app, plan, { changed, offset: value.offset ?? 0, wantsWhy, nowMs })) : [];
+  const detail = only === null ? undefined : await taskDetail(app, board.node(only), value, nowMs);
+  return {
+    ...headline(statuses, detail),
+    seq,
+    questions: [],
+    plans: statuses,
+    ...(detail === undefined ? {} : { task: detail }),
+  };
+}
+
+/** Waits for an event of the plan (of any plan) after `since`. */
+async function untilChanged(
+  app: App,
+  { planId, since, waitMs }: { planId: string | null; since: number; waitMs: number },
+  call: OperationCall,
+): Promise<void> {
+  const { bus, store, clock } = app.parts;
+  const isNews = (event: { seq: number; planId: string | null; body: { type: string } }): boolean =>
+    event.seq > since && (planId === null || event.planId === planId) && event.body.type !== "attempt-session";
+  const filter = planId === null ? {} : { planId };
+  if (store.events.since(since, { limit: 50, ...filter }).some(isNews)) return;
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      unsubscribe();
+      cancel();
+      call.signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const unsubscribe = bus.onEvent((event) => {
+      if (!isNews(event)) return;
+      if (event.body.type === "task-state") call.progress(`${event.taskId ?? ""}: ${event.body.to}`);
+      end();
+    });
+    const cancel = clock.schedule(waitMs, end);
+    call.signal.addEventListener("abort", end);
+    // The plan may be over already: nothing will come any more.
+    const plan = planId === null ? null : app.parts.board.plan(planId);
+    if (plan !== null && standingOf(plan).state !== "running") end();
+  });
+}
+
+function isSettled(plan: PlanNode): boolean {
+  const { state } = standingOf(plan);
+  return state === "succeeded" || state === "failed";
+}
+
+function lastPlans(plans: Iterable<PlanNode>): PlanNode[] {
+  return [...plans].sort((left, right) => left.record.createdAtMs - right.record.createdAtMs).slice(-3);
+}
+
+function changedSince(app: App, since: number, planId: string | null): Set<string> {
+  const events = app.parts.store.events.since(since, { limit: 5_000, ...(planId === null ? {} : { planId }) });
+  return new Set(events.flatMap((event) => (event.taskId === null ? [] : [`${event.planId ?? ""}/${event.taskId}`])));
+}
+
+/** What a reader must see first. */
+const URGENCY: Readonly<Record<TaskState, number>> = {
+  failed: 0,
+  waiting: 1,
+  blocked: 2,
+  running: 3,
+  merging: 4,
+  ready: 5,
+  pending: 6,
+  cancelled: 7,
+  skipped: 8,
+  succeeded: 9,
+};
+
+function planStatus(
+  app: App,
+  plan: PlanNode,
+  options: { changed: ReadonlySet<string> | null; offset: number; wantsWhy: boolean; nowMs: number },
+): PlanStatus {
+  const standing = standingOf(plan);
+  const nodes = [...plan.nodes.values()].filter(
+    (node) => options.changed === null || options.changed.has(taskKey(node.record)),
+  );
+  nodes.sort((left, right) => URGENCY[left.record.state] - URGENCY[right.record.state] || left.record.ordinal - right.record.ordinal);
+  const page = nodes.slice(options.offset, options.offset + MAX_TASKS);
+  const { record } = plan;
+  return {
+    plan: record.id,
+    goal: record.goal === null ? null : cutEnd(record.goal, 300),
+    target: record.target,
+    state: standing.state,
+    paused: record.paused,
+    counts: Object.fromEntries(Object.entries(standing.counts).filter(([, count]) => count > 0)),
+    total: standing.total,
+    costUsd: app.costOf(record.id),
+    tasks: page.map((node) => taskLine(app, node, { ...options, withTitle: plan.nodes.size <= MAX_TITLES })),
+    more: Math.max(0, nodes.length - options.offset - page.length),
+  };
+}
+
+function taskLine(
+  app: App,
+  node: TaskNode,
+  { wantsWhy, nowMs, withTitle }: { wantsWhy: boolean; nowMs: number; withTitle: boolean },
+): TaskLine {
+  const { record } = node;
+  const why = explainTask(app.parts.board, taskKey(record), nowMs);
+  const note = noteOf(app, record, why);
+  const showsWhy = wantsWhy || (record.wait !== null && needsPerson(record.wait.code)) || record.state === "failed";
+  return {
+    task: taskKey(record),
+    ...(withTitle && record.spec.title !== record.id ? { title: record.spec.title } : {}),
+    state: why.state,
+    note: note === null ? null : cutEnd(note.replaceAll(/\s+/g, " "), MAX_NOTE),
+    ...(showsWhy ? { why: whyOf(why) } : {}),
+  };
+}
+
+function noteOf(app: App, record: TaskRecord, why: Explanation): string | null {
+  if (record.state === "succeeded") {
+    return app.parts.store.tasks.getWork(record.planId, record.id)?.report?.summary ?? record.message;
+  }
+  if (record.state === "running") return record.ledger.attempts > 1 ? `attempt ${record.ledger.attempts}` : null;
+  if (record.state === "pending" || record.state === "ready") return why.state === record.state ? null : why.message;
+  return why.message;
+}
+
+function whyOf(why: Explanation): TaskLine["why"] {
+  return {
+    code: why.code,
+    message: why.message,
+    command: why.command,
+    until: why.untilMs === null ? null : new Date(why.untilMs).toISOString(),
+    waitsFor: [...why.waitsFor],
+  };
+}
+
+const reportShape = z.object({ status: z.string(), summary: z.string(), verdict: z.string().optional() });
+
+async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowMs: number): Promise<TaskDetail> {
+  const { store } = app.parts;
+  const { record, plan } = node;
+  const work = store.tasks.getWork(record.planId, record.id);
+  const attempts = store.attempts.listByTask(record.planId, record.id);
+  const include = new Set(value.include ?? []);
+  const offset = value.offset ?? 0;
+  const report = reportShape.safeParse(work?.report);
+  return {
+    ...taskLine(app, node, { wantsWhy: true, nowMs, withTitle: true }),
+    plan: plan.record.id,
+    agent: record.spec.agent,
+    prompt: cutEnd(record.spec.prompt, 2_000),
+    dependsOn: [...record.spec.dependsOn],
+    writes: record.spec.writes === null ? null : [...record.spec.writes],
+    branch: work?.branch ?? null,
+    worktree: work?.worktree ?? null,
+    mergedSha: record.mergedSha,
+    report: report.success ? { ...report.data, summary: cutEnd(report.data.summary, MAX_TEXT) } : null,
+    verifyOutput: work?.verifyOutput ?? null,
+    attempts: attempts.slice(-10).map((attempt) => ({
+      number: attempt.number,
+      provider: attempt.provider,
+      model: attempt.model,
+      state: attempt.state,
+      outcome: attempt.outcome,
+      cause: attempt.cause,
+      message: attempt.message === null ? null : cutEnd(attempt.message, 500),
+      session: attempt.sessionId,
+      startedAt: new Date(attempt.startedAtMs).toISOString(),
+      endedAt: attempt.endedAtMs === null ? null : new Date(attempt.endedAtMs).toISOString(),
+      costUsd: attempt.costUsd,
+    })),
+    ...(include.has("output") ? { output: page(attempts.at(-1)?.finalText ?? "", offset) } : {}),
+    ...(include.has("diff") ? { diff: page(await app.diffOf(taskKey(record)), offset) } : {}),
+    ...(include.has("history") ? { history: history(app, taskKey(record)) } : {}),
+  };
+}
+
+function history(app: App, key: TaskKey): TaskDetail["history"] {
+  const { record } = app.parts.board.node(key);
+  return app.parts.store.turns
+    .listByTask(record.planId, record.id, { limit: MAX_TURNS })
+    .map((turn) => ({ kind: turn.kind, text: cutEnd(turn.text, 1_000), at: new Date(turn.atMs).toISOString() }));
+}
+
+function page(text: string, offset: number): string {
+  const rest = text.length - offset - MAX_TEXT;
+  return text.slice(offset, offset + MAX_TEXT) + (rest > 0 ? `\n… ${rest} more characters: call again with offset: ${offset + MAX_TEXT}` : "");
+}
+
+function headline(plans: readonly PlanStatus[], detail: TaskDetail | undefined): { summary: string; next: string } {
+  if (detail !== undefined) {
+    const command = detail.why?.command ?? null;
+    return {
+      summary: `${detail.task} is ${detail.state}${detail.note === null ? "" : `: ${detail.note}`}.`,
+      next: command ?? "",
+    };
+  }
+  if (plans.length === 0) return { summary: "There are no plans.", next: "create_plan" };
+  const done = plans.reduce((sum, plan) => sum + (plan.counts["succeeded"] ?? 0) + (plan.counts["skipped"] ?? 0), 0);
+  const total = plans.reduce((sum, plan) => sum + plan.total, 0);
+  const summary = `${plans.map((plan) => `${plan.plan} ${plan.state}`).join(", ")}: ${done} of ${total} tasks done.`;
+  return { summary, next: nextStep(plans) };
+}
+
+function nextStep(plans: readonly PlanStatus[]): string {
+  for (const plan of plans) {
+    const waiting = plan.tasks.find((task) => task.why?.command != null && task.state !== "blocked");
+    if (plan.state === "needs-person" && waiting?.why?.command != null) return waiting.why.command;
+    if (plan.state === "needs-person" && plan.paused) return `control {"action": "resume", "plan": "${plan.plan}"}`;
+  }
+  if (plans.some((plan) => plan.state === "running")) return "task_status with waitSeconds: 45 and since: seq";
+  const failed = plans.find((plan) => plan.state === "failed");
+  return failed === undefined ? "" : `control {"action": "retry", "plan": "${failed.plan}"} runs what failed again`;
+}

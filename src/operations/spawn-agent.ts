@@ -1,0 +1,39 @@
+import { z } from "zod";
+import { taskInputSchema } from "../plan/schema.ts";
+import type { Operation } from "./operation.ts";
+import { KEY, nextLine, TASK_NAME } from "./shapes.ts";
+import { spawn } from "./spawn.ts";
+
+const input = taskInputSchema.partial().extend({
+  prompt: taskInputSchema.shape.prompt,
+  plan: z.string().max(64).optional().describe("The plan to add it to; left out: a plan of its own."),
+  task: TASK_NAME.optional().describe("Sends `prompt` as another turn to the agent of this task, which ran before."),
+  target: z.string().max(250).optional().describe("Branch to merge into, for a plan of its own."),
+  key: KEY,
+});
+
+const output = z.object({
+  summary: z.string(),
+  next: z.string(),
+  plan: z.string(),
+  task: z.string().describe("PLAN/TASK"),
+  warnings: z.array(z.string()),
+});
+
+export type SpawnAgentInput = z.infer<typeof input>;
+export type SpawnAgentOutput = z.infer<typeof output>;
+
+export const spawnAgent: Operation<SpawnAgentInput, SpawnAgentOutput> = {
+  name: "spawn_agent",
+  title: "Start one agent",
+  description:
+    "Starts one more agent: now, or after `dependsOn`; in a plan, or alone. It works in a git worktree of its own and its work is merged like any task's. With `task`, sends `prompt` as another turn to an agent that ran before. Answers at once; follow it with task_status.",
+  audience: "operator",
+  isTool: true,
+  isReading: false,
+  input,
+  output,
+  run: spawn,
+  text: (result) =>
+    [result.summary, nextLine(result.next), ...result.warnings.map((warning) => `warning: ${warning}`)].join("\n"),
+};

@@ -1,0 +1,75 @@
+/** spawn_agent: one more task, in a plan that is there or in one of its own. */
+import type { App } from "../app.ts";
+import { AppError } from "../errors.ts";
+import { freeId, slugOf } from "../plan/plan-id.ts";
+import type { TaskInput } from "../plan/schema.ts";
+import { editPlan } from "./edit-plan.ts";
+import type { ActingCall } from "./operation.ts";
+import type { SpawnAgentInput, SpawnAgentOutput } from "./spawn-agent.ts";
+import { submitPlan } from "./submit-plan.ts";
+
+export async function spawn(app: App, value: SpawnAgentInput, call: ActingCall): Promise<SpawnAgentOutput> {
+  if (value.task !== undefined) {
+    throw new AppError("NOT_SUPPORTED", "another turn for an agent that ran before is not in this version yet; give `prompt` without `task` for a new agent");
+  }
+  const { plan, key: _key, target, task: _task, ...input } = value;
+  if (plan === undefined) return await spawnAlone(app, input, target, call);
+  if (target !== undefined) throw new AppError("INPUT_INVALID", "`target` is for a plan of its own; this one has its target already");
+  const planId = await app.openPlan(plan);
+  const id = input.id ?? freeId(slugOf(input.title ?? input.prompt), (taken) => app.parts.board.plan(planId).nodes.has(taken));
+  // The edit's answer is what is stored under the key, so it is made to say all that this one says.
+  let answer: SpawnAgentOutput | null = null;
+  const edited = await editPlan(app, { plan: planId, add: [{ ...input, id }] }, {
+    ...call,
+    commit: (work) => {
+      const stored = call.commit(() => {
+        const result = work();
+        const warnings = "warnings" in result ? (result.warnings as string[]) : [];
+        return outputOf(planId, id, warnings);
+      });
+      answer = stored;
+      return stored as unknown as ReturnType<typeof work>;
+    },
+  });
+  return answer ?? outputOf(planId, id, edited.warnings);
+}
+
+async function spawnAlone(
+  app: App,
+  input: Omit<TaskInput, "id"> & { id?: string | undefined },
+  target: string | undefined,
+  call: ActingCall,
+): Promise<SpawnAgentOutput> {
+  if ((input.dependsOn ?? []).length > 0) {
+    throw new AppError("INPUT_INVALID", "`dependsOn` names tasks of a plan: say which one with `plan`");
+  }
+  const id = input.id ?? slugOf(input.title ?? input.prompt);
+  let answer: SpawnAgentOutput | null = null;
+  const created = await submitPlan(
+    app,
+    { tasks: [{ ...input, id }], ...(target === undefined ? {} : { target }) },
+    {
+      ...call,
+      commit: (work) => {
+        const stored = call.commit(() => {
+          const result = work();
+          const planId = "plan" in result && typeof result.plan === "string" ? result.plan : "";
+          return outputOf(planId, id, "warnings" in result ? (result.warnings as string[]) : []);
+        });
+        answer = stored;
+        return { ...stored } as unknown as ReturnType<typeof work>;
+      },
+    },
+  );
+  return answer ?? outputOf(created.plan, id, created.warnings);
+}
+
+function outputOf(plan: string, id: string, warnings: readonly string[]): SpawnAgentOutput {
+  return {
+    summary: `Agent for ${plan}/${id} is on its way.`,
+    next: `task_status with task: "${plan}/${id}" and waitSeconds: 45`,
+    plan,
+    task: `${plan}/${id}`,
+    warnings: [...warnings],
+  };
+}

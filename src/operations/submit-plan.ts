@@ -1,0 +1,229 @@
+/** create_plan: everything that can be refused is refused before anything has happened. */
+import type { App, CurrentSettings } from "../app.ts";
+import { AppError } from "../errors.ts";
+import { DECOMPOSE_TASK, decomposeTask } from "../plan/decomposition.ts";
+import { checkGraph, longestPaths } from "../plan/graph.ts";
+import { freeId, slugOf } from "../plan/plan-id.ts";
+import type { Budget, TaskSpec } from "../plan/records.ts";
+import { parsePlan } from "../plan/schema.ts";
+import { compareWithStored, insertPlan, replacePlan, type Continuation, type NewPlan } from "../scheduler/submit.ts";
+import type { CreatePlanInput, CreatePlanOutput } from "./create-plan.ts";
+import type { ActingCall } from "./operation.ts";
+
+interface Checked {
+  readonly name: string | null;
+  readonly goal: string | null;
+  readonly target: string;
+  readonly startSha: string;
+  /** A branch to make from `startSha` first. */
+  readonly newBranch: string | null;
+  readonly maxConcurrent: number;
+  readonly budget: Budget;
+  readonly tasks: readonly TaskSpec[];
+  readonly order: readonly string[];
+  readonly isGoalOnly: boolean;
+  readonly warnings: readonly string[];
+}
+
+export async function submitPlan(app: App, value: CreatePlanInput, call: ActingCall): Promise<CreatePlanOutput> {
+  const settings = await app.currentSettings();
+  const checked = await check(app, value, settings, call);
+  const plan = await identify(app, value, checked);
+  if (value.dryRun === true) return preview(checked, settings, plan.id, "checked", true);
+  if (plan.outcome === "attached") return preview(checked, settings, plan.id, "attached", false);
+  if (checked.newBranch !== null) await app.parts.repository.createBranch(checked.newBranch, checked.startSha);
+  await markBefore(app, plan.id, checked.startSha);
+  return call.commit(() => {
+    const outcome = carryOut(app, value, checked, settings, plan);
+    return preview(checked, settings, plan.id, outcome, false);
+  });
+}
+
+async function check(app: App, value: CreatePlanInput, settings: CurrentSettings, call: ActingCall): Promise<Checked> {
+  const { dryRun: _dryRun, start: _start, key: _key, file: _file, into, ...input } = value;
+  const isGoalOnly = input.tasks === undefined;
+  if (isGoalOnly && (input.goal === undefined || input.goal.trim() === "")) {
+    throw new AppError("PLAN_INVALID", "a plan needs `tasks`, or a `goal` that the orchestrator role decomposes into tasks");
+  }
+  const tasks = isGoalOnly ? [decomposeTask(input.goal ?? "")] : input.tasks;
+  const draft = parsePlan({ ...input, tasks }, { agents: Object.keys(settings.plan.roles), workflows: settings.workflows });
+  const missing = draft.tasks.find((task) => task.workflow !== null);
+  if (missing !== undefined) {
+    throw new AppError("NOT_SUPPORTED", `task "${missing.id}" names a workflow; workflows are not in this version yet: leave the field out`);
+  }
+  await app.checkAgents(settings, draft.tasks);
+  const { target, startSha, newBranch } = await findTarget(app, draft.target, into ?? null, call);
+  return {
+    name: draft.name,
+    goal: draft.goal,
+    target,
+    startSha,
+    newBranch,
+    maxConcurrent: draft.maxConcurrent ?? settings.limitAgents,
+    budget: draft.budget,
+    tasks: draft.tasks,
+    order: draft.order,
+    isGoalOnly,
+    warnings: warningsFor(draft.tasks, settings),
+  };
+}
+
+/** The branch to merge into and where it is. Throws TARGET_NOT_FOUND, TARGET_DETACHED. */
+async function findTarget(
+  app: App,
+  named: string | null,
+  into: string | null,
+  call: ActingCall,
+): Promise<{ target: string; startSha: string; newBranch: string | null }> {
+  const { repository } = app.parts;
+  const target = named ?? (await app.branchAt(call.caller.role === "operator" ? call.caller.cwd : repository.mainWorktree));
+  if (target === null && into === null) {
+    throw new AppError(
+      "TARGET_DETACHED",
+      "HEAD is detached here, so there is no branch to merge into: name one with `target`, or make one with `into` (--into NAME)",
+    );
+  }
+  const startSha = target === null ? await repository.resolve("HEAD") : await repository.branchTip(target);
+  if (startSha === null) {
+    throw new AppError("TARGET_NOT_FOUND", `there is no branch "${target ?? "HEAD"}": make it first, or use \`into\` (--into NAME) for a new one`, {
+      details: { target },
+    });
+  }
+  if (target !== null && /^orchestrator(\/|$)/i.test(target)) {
+    throw new AppError("TARGET_NOT_FOUND", `"${target}" is a branch of the orchestrator's own: choose another target`);
+  }
+  if (into === null) return { target: target ?? "", startSha, newBranch: null };
+  // The same plan again finds its branch there already.
+  const exists = await repository.branchExists(into);
+  return { target: into, startSha: exists ? ((await repository.branchTip(into)) ?? startSha) : startSha, newBranch: exists ? null : into };
+}
+
+type Identified = { readonly id: string; readonly outcome: "created" | "continued" | "attached"; readonly continuation: Continuation | null };
+
+/** Which plan it is: a new one, or one of that name that goes on. Throws PLAN_EXISTS. */
+async function identify(app: App, value: CreatePlanInput, checked: Checked): Promise<Identified> {
+  const { store } = app.parts;
+  const isTaken = (id: string): boolean => store.plans.get(id) !== null;
+  if (checked.name === null) {
+    const base = checked.goal ?? checked.tasks[0]?.title ?? "plan";
+    return { id: freeId(slugOf(base), isTaken), outcome: "created", continuation: null };
+  }
+  const stored = store.plans.get(checked.name);
+  if (stored === null) return { id: checked.name, outcome: "created", continuation: null };
+  const otherFile = stored.file !== null && value.file !== undefined && stored.file !== value.file;
+  if (otherFile) return { id: freeId(checked.name, isTaken), outcome: "created", continuation: null };
+  await app.openPlan(stored.id);
+  const continuation = compareWithStored(app.parts, stored.id, checked.tasks);
+  if (continuation === null) return { id: stored.id, outcome: "attached", continuation: null };
+  return { id: stored.id, outcome: "continued", continuation };
+}
+
+function carryOut(
+  app: App,
+  value: CreatePlanInput,
+  checked: Checked,
+  settings: CurrentSettings,
+  { id, continuation }: Identified,
+): "created" | "continued" {
+  const { key: _key, dryRun: _dryRun, ...text } = value;
+  const plan: NewPlan = {
+    id,
+    name: checked.name,
+    goal: checked.goal,
+    target: checked.target,
+    maxConcurrent: checked.maxConcurrent,
+    budget: checked.budget,
+    isPaused: !checked.isGoalOnly && value.start === false,
+    tasks: checked.tasks,
+    providerOf: (task) => settings.plan.roles[task.agent]?.provider ?? "",
+    text: JSON.stringify(text),
+    file: value.file ?? null,
+    settings: JSON.stringify({ ...settings.plan, startsAlone: value.start ?? !checked.isGoalOnly }),
+    startSha: checked.startSha,
+  };
+  if (continuation === null) {
+    insertPlan(app.parts, plan);
+    return "created";
+  }
+  replacePlan(app.parts, plan, continuation);
+  app.forgetSettings(id);
+  return "continued";
+}
+
+/** Where the target was before the plan, for undo. The first value stays: a continued plan began back then. */
+async function markBefore(app: App, planId: string, sha: string): Promise<void> {
+  const ref = `refs/orchestrator/before/${planId}`;
+  if ((await app.parts.repository.resolve(ref)) !== null) return;
+  await app.parts.repository.setRef(ref, sha, { expected: "any" });
+}
+
+export function warningsFor(tasks: readonly TaskSpec[], settings: CurrentSettings): string[] {
+  const warnings = [...settings.warnings];
+  const unclaimed = tasks.filter((task) => task.writes === null && task.id !== DECOMPOSE_TASK);
+  if (unclaimed.length > 0 && tasks.length > 1) {
+    const names = unclaimed.slice(0, 5).map((task) => task.id);
+    const more = unclaimed.length > names.length ? ` and ${unclaimed.length - names.length} more` : "";
+    warnings.push(`no \`writes\` given for ${names.join(", ")}${more}: nothing keeps them from changing the same files at once`);
+  }
+  const hasVerify = tasks.every((task) => (task.verify ?? settings.plan.verify).length > 0);
+  if (!hasVerify) warnings.push("nothing is verified after merging: set `verify` in the config or the task to keep the target green");
+  return warnings;
+}
+
+const MAX_LISTED = 200;
+
+function preview(
+  checked: Checked,
+  settings: CurrentSettings,
+  id: string,
+  outcome: CreatePlanOutput["outcome"],
+  dryRun: boolean,
+): CreatePlanOutput {
+  const byId = new Map(checked.tasks.map((task) => [task.id, task]));
+  const tasks = checked.order.slice(0, MAX_LISTED).flatMap((taskId) => {
+    const task = byId.get(taskId);
+    const role = task === undefined ? undefined : settings.plan.roles[task.agent];
+    if (task === undefined || role === undefined) return [];
+    const { provider, model, permissions } = role;
+    return [{ id: taskId, agent: task.agent, provider, model, permissions, dependsOn: [...task.dependsOn] }];
+  });
+  const count = `${checked.tasks.length} ${checked.tasks.length === 1 ? "task" : "tasks"}`;
+  const words = {
+    created: checked.isGoalOnly ? `Plan ${id}: the orchestrator role is decomposing the goal.` : `Plan ${id} started: ${count} into ${checked.target}.`,
+    continued: `Plan ${id} goes on: ${count}; what ended well and is unchanged is kept.`,
+    attached: `Plan ${id} is under way already; nothing was changed.`,
+    checked: `The plan is valid: ${count} into ${checked.target}. Nothing was started.`,
+  };
+  return {
+    summary: words[outcome],
+    next: dryRun ? "the same call without dryRun starts it" : `task_status with plan: "${id}" and waitSeconds: 45`,
+    plan: id,
+    dryRun,
+    outcome,
+    target: checked.target,
+    total: checked.tasks.length,
+    tasks,
+    verify: [...settings.plan.verify],
+    maxConcurrent: checked.maxConcurrent,
+    longestPath: longestPathOf(checked.tasks).slice(0, 50),
+    warnings: [...checked.warnings],
+  };
+}
+
+function longestPathOf(tasks: readonly TaskSpec[]): string[] {
+  const order = checkGraph(tasks);
+  const lengths = longestPaths(tasks, order, () => 1);
+  const dependents = new Map<string, string[]>();
+  for (const task of tasks) {
+    for (const id of task.dependsOn) {
+      const list = dependents.get(id);
+      if (list === undefined) dependents.set(id, [task.id]);
+      else list.push(task.id);
+    }
+  }
+  const path: string[] = [];
+  const longest = (ids: readonly string[]): string | undefined =>
+    ids.reduce<string | undefined>((best, id) => (best === undefined || (lengths.get(id) ?? 0) > (lengths.get(best) ?? 0) ? id : best), undefined);
+  for (let id = longest(order); id !== undefined; id = longest(dependents.get(id) ?? [])) path.push(id);
+  return path;
+}

@@ -1,0 +1,141 @@
+import { z } from "zod";
+import type { Operation } from "./operation.ts";
+import { reportStatus } from "./report-status.ts";
+import { countsSchema, lines, nextLine, taskStateSchema, whySchema } from "./shapes.ts";
+
+const INCLUDES = ["output", "diff", "history", "why"] as const;
+
+const input = z.strictObject({
+  plan: z.string().max(64).optional().describe("One plan; left out: all that are open."),
+  task: z.string().max(200).optional().describe("One task in full: PLAN/TASK, or its id where only one plan has it."),
+  waitSeconds: z.number().min(0).max(45).optional().describe("Answers at the first change, question or end, at the latest after this long."),
+  since: z.number().int().min(0).optional().describe("The `seq` of your last call: only what changed since then is listed, and waitSeconds waits for something newer."),
+  include: z.array(z.enum(INCLUDES)).max(4).optional().describe("For one task: what its agent said last, its diff, its conversation, why it waits (the last for a plan too)."),
+  offset: z.number().int().min(0).optional().describe("For more of a long list of tasks, or of a long diff or history."),
+});
+
+const attemptSchema = z.object({
+  number: z.number(),
+  provider: z.string(),
+  model: z.string().nullable(),
+  state: z.string(),
+  outcome: z.string().nullable(),
+  cause: z.string().nullable(),
+  message: z.string().nullable(),
+  session: z.string().nullable(),
+  startedAt: z.string(),
+  endedAt: z.string().nullable(),
+  costUsd: z.number().nullable(),
+});
+
+const taskSchema = z.object({
+  task: z.string(),
+  /** Left out in long lists and where it says no more than the id. */
+  title: z.string().optional(),
+  state: taskStateSchema,
+  /** One line: why it waits or failed, or what it reported. */
+  note: z.string().nullable(),
+  why: whySchema.optional(),
+});
+
+const planSchema = z.object({
+  plan: z.string(),
+  goal: z.string().nullable(),
+  target: z.string(),
+  state: z.enum(["running", "needs-person", "succeeded", "failed"]),
+  paused: z.boolean(),
+  counts: countsSchema,
+  total: z.number(),
+  costUsd: z.number().nullable(),
+  tasks: z.array(taskSchema),
+  /** Tasks that fit the question but are not listed; ask with `offset`. */
+  more: z.number(),
+});
+
+const detailSchema = taskSchema.extend({
+  plan: z.string(),
+  agent: z.string(),
+  prompt: z.string(),
+  dependsOn: z.array(z.string()),
+  writes: z.array(z.string()).nullable(),
+  branch: z.string().nullable(),
+  worktree: z.string().nullable(),
+  mergedSha: z.string().nullable(),
+  report: z.object({ status: z.string(), summary: z.string(), verdict: z.string().optional() }).nullable(),
+  verifyOutput: z.string().nullable(),
+  attempts: z.array(attemptSchema),
+  output: z.string().optional(),
+  diff: z.string().optional(),
+  history: z.array(z.object({ kind: z.string(), text: z.string(), at: z.string() })).optional(),
+});
+
+const output = z.object({
+  summary: z.string(),
+  next: z.string(),
+  /** Give it as `since` to the next call. */
+  seq: z.number(),
+  questions: z.array(z.object({ id: z.string(), task: z.string(), question: z.string() })),
+  plans: z.array(planSchema),
+  task: detailSchema.optional(),
+});
+
+export type TaskStatusInput = z.infer<typeof input>;
+export type TaskStatusOutput = z.infer<typeof output>;
+export type PlanStatus = z.infer<typeof planSchema>;
+export type TaskLine = z.infer<typeof taskSchema>;
+export type TaskDetail = z.infer<typeof detailSchema>;
+
+export const taskStatus: Operation<TaskStatusInput, TaskStatusOutput> = {
+  name: "task_status",
+  title: "How plans and tasks stand",
+  description:
+    "Tells how all open plans, one plan or one task stand: waiting questions first, then what failed or waits and why, what runs, what is done. With waitSeconds (up to 45) it answers at the first change instead of at once: call it again with `since` until the plan's state is succeeded, failed or needs-person.",
+  audience: "operator",
+  isTool: true,
+  isReading: true,
+  input,
+  output,
+  run: reportStatus,
+  text(result) {
+    const parts: (string | null)[] = [result.summary, nextLine(result.next), `seq: ${result.seq}`];
+    for (const { id, task, question } of result.questions) parts.push(`question ${id} from ${task}: ${question}`);
+    for (const plan of result.plans) parts.push(planText(plan));
+    if (result.task !== undefined) parts.push(detailText(result.task));
+    return lines(...parts);
+  },
+};
+
+function planText(plan: PlanStatus): string {
+  const counts = Object.entries(plan.counts)
+    .filter(([, count]) => count > 0)
+    .map(([state, count]) => `${count} ${state}`)
+    .join(", ");
+  const cost = plan.costUsd === null ? "" : `, $${plan.costUsd.toFixed(2)}`;
+  const rows = plan.tasks.map(taskText);
+  if (plan.more > 0) rows.push(`  … ${plan.more} more tasks`);
+  return [`${plan.plan} → ${plan.target}: ${plan.state}${plan.paused ? " (paused)" : ""}; ${counts}${cost}`, ...rows].join("\n");
+}
+
+function taskText(task: TaskLine): string {
+  const command = task.why?.command == null ? "" : ` [${task.why.command}]`;
+  return `- ${task.task.split("/").slice(1).join("/")} ${task.state}${task.note === null ? "" : `: ${task.note}`}${command}`;
+}
+
+function detailText(task: TaskDetail): string {
+  return lines(
+    `${task.task} (${task.agent}): ${task.state}${task.note === null ? "" : ` — ${task.note}`}`,
+    task.why === undefined ? null : `why: ${task.why.message}${task.why.command === null ? "" : ` [${task.why.command}]`}`,
+    task.branch === null ? null : `branch: ${task.branch}`,
+    task.worktree === null ? null : `worktree: ${task.worktree}`,
+    task.mergedSha === null ? null : `merged as ${task.mergedSha}`,
+    task.report === null ? null : `report (${task.report.status}): ${task.report.summary}`,
+    ...task.attempts.map(
+      (attempt) =>
+        `attempt ${attempt.number} (${attempt.provider}): ${attempt.outcome ?? attempt.state}${attempt.cause === null ? "" : ` (${attempt.cause})`}${attempt.message === null ? "" : `: ${attempt.message}`}`,
+    ),
+    task.verifyOutput === null ? null : `verify output:\n${task.verifyOutput}`,
+    task.output === undefined ? null : `output:\n${task.output}`,
+    task.diff === undefined ? null : `diff:\n${task.diff}`,
+    ...(task.history ?? []).map((turn) => `[${turn.kind}] ${turn.text}`),
+  );
+}

@@ -1,0 +1,45 @@
+import { z } from "zod";
+import { taskInputSchema } from "../plan/schema.ts";
+import type { Operation } from "./operation.ts";
+import { editPlan } from "./edit-plan.ts";
+import { KEY, nextLine, PLAN_ID } from "./shapes.ts";
+
+const input = z.strictObject({
+  plan: PLAN_ID,
+  add: z.array(taskInputSchema).max(10_000).optional().describe("New tasks; they may depend on any task of the plan."),
+  change: z
+    .array(taskInputSchema.partial().required({ id: true }))
+    .max(10_000)
+    .optional()
+    .describe("Tasks that have not started: their id and the fields to change."),
+  drop: z.array(z.string().max(64)).max(10_000).optional().describe("Ids of tasks that have not started."),
+  key: KEY,
+});
+
+const output = z.object({
+  summary: z.string(),
+  next: z.string(),
+  plan: z.string(),
+  added: z.array(z.string()),
+  changed: z.array(z.string()),
+  dropped: z.array(z.string()),
+  warnings: z.array(z.string()),
+});
+
+export type UpdatePlanInput = z.infer<typeof input>;
+export type UpdatePlanOutput = z.infer<typeof output>;
+
+export const updatePlan: Operation<UpdatePlanInput, UpdatePlanOutput> = {
+  name: "update_plan",
+  title: "Change a plan",
+  description:
+    "Adds tasks to a plan, or changes or drops tasks that have not started, while the rest runs on. All or nothing: a cycle, an unknown dependency or a task that has started refuses the whole change.",
+  audience: "operator",
+  isTool: true,
+  isReading: false,
+  input,
+  output,
+  run: editPlan,
+  text: (result) =>
+    [result.summary, nextLine(result.next), ...result.warnings.map((warning) => `warning: ${warning}`)].join("\n"),
+};

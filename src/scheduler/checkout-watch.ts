@@ -1,0 +1,73 @@
+/**
+ * Tasks that wait because of the user's checkout or of the target go on by themselves when that changes. Nothing tells
+ * us when a person commits or cleans up, so it is looked at now and then, and only while some task waits for it.
+ */
+import { messageOf } from "../errors.ts";
+import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import type { Parts } from "./parts.ts";
+
+const LOOK_EVERY_MS = 3_000;
+
+export class CheckoutWatch {
+  readonly #parts: Parts;
+  readonly #goOn: (key: TaskKey) => void;
+  /** What the checkout looked like when the task began to wait. */
+  readonly #seen = new Map<TaskKey, string>();
+  #cancel: (() => void) | null = null;
+  #isStopped = false;
+
+  constructor(parts: Parts, goOn: (key: TaskKey) => void) {
+    this.#parts = parts;
+    this.#goOn = goOn;
+  }
+
+  start(): void {
+    this.#cancel = this.#parts.clock.schedule(LOOK_EVERY_MS, () => {
+      void this.#look().finally(() => {
+        if (!this.#isStopped) this.start();
+      });
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#cancel?.();
+  }
+
+  async #look(): Promise<void> {
+    const waiting = this.#waiting();
+    if (waiting.length === 0) return this.#seen.clear();
+    const signatures = new Map<string, string>();
+    for (const { task, target } of waiting) {
+      const key = taskKey(task);
+      try {
+        const now = signatures.get(target) ?? (await this.#parts.repository.checkoutSignature(target));
+        signatures.set(target, now);
+        const before = this.#seen.get(key);
+        this.#seen.set(key, now);
+        // Changed since we looked last; or since the wait began, which may have been before the first look.
+        if (before !== undefined && before !== now && !this.#isStopped) {
+          this.#seen.delete(key);
+          this.#goOn(key);
+        }
+      } catch (thrown) {
+        this.#parts.log("warning", `the checkout of ${target} could not be looked at: ${messageOf(thrown)}`, {});
+      }
+    }
+    const keys = new Set(waiting.map(({ task }) => taskKey(task)));
+    for (const key of this.#seen.keys()) if (!keys.has(key)) this.#seen.delete(key);
+  }
+
+  #waiting(): { task: TaskRecord; target: string }[] {
+    const found: { task: TaskRecord; target: string }[] = [];
+    for (const plan of this.#parts.board.plans()) {
+      if (plan.counts.waiting === 0) continue;
+      for (const { record } of plan.nodes.values()) {
+        const code = record.wait?.code;
+        const isForUs = code === "target" || (code === "manual-merge" && (record.spec.merge !== "manual" || record.isApproved));
+        if (isForUs) found.push({ task: record, target: plan.record.target });
+      }
+    }
+    return found;
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * One task's way through the merge queue of its target: candidate, verify, move. The board lets one at a time through
+ * for each target. Each step's intent is in the merge's row before the step, so that `recover.ts` can look up what
+ * became of it; building and verifying are repeatable and touch nothing of the user's.
+ */
+import type { MergeEnd } from "../plan/outcomes.ts";
+import { taskKey, type TaskRecord } from "../plan/records.ts";
+import { messageOf } from "../errors.ts";
+import type { Ended } from "./attempt-runner.ts";
+import type { Commit, Parts } from "./parts.ts";
+import { branchOf } from "./task-place.ts";
+import { verify } from "./verify.ts";
+
+/** A target that moves this often under one merge is being pushed to by a machine: others get their turn first. */
+const MAX_RACES = 5;
+
+export async function mergeTask(
+  parts: Parts,
+  task: TaskRecord,
+  commit: Commit,
+  isStopping: () => boolean,
+): Promise<Ended<MergeEnd>> {
+  const { store, ids, clock, board } = parts;
+  const { target } = board.plan(task.planId).record;
+  const mergeId = ids.uuid();
+  const branchSha = await parts.repository.branchTip(branchOf(task));
+  commit(() => {
+    store.merges.insert({
+      id: mergeId,
+      planId: task.planId,
+      taskId: task.id,
+      target,
+      strategy: "merge",
+      branchSha: branchSha ?? "",
+      state: "building",
+      targetSha: null,
+      candidateSha: null,
+      startedAtMs: clock.nowMs(),
+      endedAtMs: null,
+      outcome: null,
+      message: null,
+      verifyOutput: null,
+    });
+    const body = { type: "merge-started", target, candidate: null } as const;
+    store.events.append({ planId: task.planId, taskId: task.id, attemptId: null, body });
+  });
+  let end: MergeEnd;
+  try {
+    end =
+      branchSha === null
+        ? gone(task)
+        : await run({ parts, task, commit, isStopping, mergeId, target, branchSha });
+  } catch (thrown) {
+    parts.log("error", `merging ${taskKey(task)} failed: ${messageOf(thrown)}`, {});
+    end = waitFor("manual-merge", `merging failed: ${messageOf(thrown)}`, `orchestrator merge ${taskKey(task)}`);
+  }
+  return { end, write: () => writeEnd(parts, task, mergeId, target, end) };
+}
+
+interface Merge {
+  readonly parts: Parts;
+  readonly task: TaskRecord;
+  readonly commit: Commit;
+  readonly isStopping: () => boolean;
+  readonly mergeId: string;
+  readonly target: string;
+  readonly branchSha: string;
+}
+
+async function run(merge: Merge): Promise<MergeEnd> {
+  const { parts, task, commit, mergeId, target, branchSha } = merge;
+  const { repository, store } = parts;
+  for (let race = 0; race < MAX_RACES; race += 1) {
+    if (merge.isStopping()) return { type: "again" };
+    const targetSha = await repository.branchTip(target);
+    if (targetSha === null) {
+      return waitFor("target", `the target branch ${target} does not exist any more`, `git branch ${target} <commit>`);
+    }
+    const worktree = await repository.queueWorktree(target, targetSha);
+    const trailers = { planId: task.planId, taskId: task.id, attempt: task.ledger.attempts };
+    const candidate = await repository.buildCandidate({
+      targetSha,
+      branchSha,
+      strategy: "merge",
+      worktree,
+      text: { subject: `Merge ${task.id}: ${task.spec.title}`, trailers },
+    });
+    if (candidate.type === "nothing") return { type: "nothing" };
+    if (candidate.type === "conflict") {
+      const names = candidate.files.map((file) => file.path);
+      return waitFor(
+        "conflict",
+        `conflicts with ${target} in ${names.slice(0, 10).join(", ")}${names.length > 10 ? ` and ${names.length - 10} more` : ""}`,
+        `merge ${target} into ${branchOf(task)} in its worktree, then: orchestrator merge ${taskKey(task)}`,
+      );
+    }
+    if (!task.isApproved) {
+      const sensitive = await sensitiveChanges(parts, targetSha, candidate.sha);
+      if (sensitive.length > 0) {
+        const message = `it changes what runs on your machine: ${sensitive.slice(0, 5).join(", ")}`;
+        return waitFor("approval", message, `orchestrator diff ${taskKey(task)}; orchestrator approve ${taskKey(task)}`);
+      }
+    }
+    commit(() => store.merges.update(mergeId, { state: "verifying", targetSha, candidateSha: candidate.sha }));
+    const verdict = await verify(parts, task, { mergeId, target, targetSha, candidateSha: candidate.sha }, merge.isStopping);
+    if (verdict !== null) return verdict;
+    if (merge.isStopping()) return { type: "again" };
+
+    commit(() => store.merges.update(mergeId, { state: "moving" }));
+    const moved = await repository.moveTarget({ target, from: targetSha, to: candidate.sha });
+    if (moved.type === "moved") return { type: "merged", sha: candidate.sha };
+    if (moved.type === "refused") {
+      return waitFor("manual-merge", `${moved.gitWords.trim()} — tries again by itself when the checkout changes`, moved.command);
+    }
+  }
+  return { type: "again" };
+}
+
+/** Files that are run or obeyed on the user's machine without a look: our own config, and hooks that are in the tree. */
+async function sensitiveChanges(parts: Parts, from: string, to: string): Promise<string[]> {
+  const files = await parts.repository.changedFiles(from, to);
+  const hooks = await parts.repository.trackedHooksFolder();
+  const folders = [".orchestrator/", ".husky/", ...(hooks === null ? [] : [`${hooks}/`])];
+  return files
+    .flatMap((file) => [file.path, file.previousPath ?? file.path])
+    .filter((path, index, all) => all.indexOf(path) === index)
+    .filter((path) => folders.some((folder) => path.startsWith(folder)));
+}
+
+function writeEnd(parts: Parts, task: TaskRecord, mergeId: string, target: string, end: MergeEnd): void {
+  const { store, clock } = parts;
+  const outcome = end.type === "wait" ? end.code : end.type;
+  const message = end.type === "wait" ? end.message : null;
+  const sha = end.type === "merged" ? end.sha : null;
+  store.merges.update(mergeId, {
+    state: "ended",
+    endedAtMs: clock.nowMs(),
+    outcome,
+    message,
+    ...(end.type === "verify-failed" ? { verifyOutput: end.output } : {}),
+  });
+  if (end.type === "verify-failed") store.tasks.setWork(task.planId, task.id, { verifyOutput: end.output });
+  const body = { type: "merge-ended", target, outcome, sha, message } as const;
+  store.events.append({ planId: task.planId, taskId: task.id, attemptId: null, body });
+}
+
+function gone(task: TaskRecord): MergeEnd {
+  const branch = branchOf(task);
+  return waitFor("manual-merge", `its branch ${branch} is gone`, `git branch ${branch} <commit>; orchestrator merge ${taskKey(task)}`);
+}
+
+function waitFor(code: Extract<MergeEnd, { type: "wait" }>["code"], message: string, command: string): MergeEnd {
+  return { type: "wait", code, message, command };
+}

@@ -1,0 +1,95 @@
+/** What an agent is told at the start of a turn. Pure. Never begins with `/` or `-`, which some CLIs take for commands. */
+import type { NextTurn, TaskSpec } from "../plan/records.ts";
+
+export interface PromptFacts {
+  readonly spec: TaskSpec;
+  readonly goal: string | null;
+  readonly branch: string;
+  readonly target: string;
+  readonly worktree: string;
+  readonly turn: NextTurn;
+  /** True when the conversation goes on: the agent knows its task already. */
+  readonly continuesSession: boolean;
+  /** What the tasks that this one depends on reported. */
+  readonly dependencies: readonly { readonly id: string; readonly title: string; readonly summary: string | null }[];
+  /** What an earlier session of this task said last, for a hand-over. */
+  readonly lastWords: string | null;
+  /** Whether the satellite tools reach the agent. */
+  readonly hasTools: boolean;
+}
+
+/** Longest piece of other agents' words that is repeated to an agent. */
+const MAX_QUOTED_CHARACTERS = 4_000;
+
+export function promptFor(facts: PromptFacts): string {
+  if (facts.continuesSession) return continuation(facts);
+  const { spec, turn } = facts;
+  const parts = [
+    "You carry out one task of a larger plan, alone in your own git worktree.",
+    facts.goal === null ? null : `# The goal of the whole plan\n${facts.goal}`,
+    `# Your task: ${spec.title}\n${spec.prompt}`,
+    dependencyPart(facts),
+    rulesPart(facts),
+    turn.kind === "start" ? null : handOverPart(facts),
+  ];
+  return parts.filter((part) => part !== null).join("\n\n") + "\n";
+}
+
+function continuation({ spec, turn }: PromptFacts): string {
+  if (turn.kind === "repair") {
+    return (
+      `Your work on "${spec.title}" was merged with the target branch on trial, and the checks failed there. ` +
+      "Repair it in your worktree. The output of the checks:\n\n" +
+      quoted(turn.note ?? "", "checks")
+    );
+  }
+  if (turn.kind === "message") return `A message from the operator:\n\n${turn.note ?? ""}\n`;
+  return (
+    `${turn.note ?? "Go on."}\n\nYour task is still "${spec.title}". Look at what is there already (git status, git log) ` +
+    "before you change anything, finish the task, and say in a few sentences what you did.\n"
+  );
+}
+
+function dependencyPart({ dependencies }: PromptFacts): string | null {
+  if (dependencies.length === 0) return null;
+  const lines = dependencies.map(({ id, title, summary }) => {
+    const words = summary === null || summary === "" ? "(no report)" : cut(summary, MAX_QUOTED_CHARACTERS);
+    return `- ${id} (${title}): ${words.replaceAll("\n", "\n  ")}`;
+  });
+  return `# What the tasks before yours did (their work is in your worktree)\n${lines.join("\n")}`;
+}
+
+function rulesPart({ spec, branch, target, worktree, hasTools }: PromptFacts): string {
+  const rules = [
+    `Work only inside ${worktree}, on the branch ${branch} that is checked out there. It will be merged into ${target} for you: do not switch branches, merge, rebase or push.`,
+    "Commit your work as you go; what you leave uncommitted is committed for you.",
+    spec.writes === null
+      ? null
+      : spec.writes.length === 0
+        ? "Change no files: this task only looks."
+        : `Change only files that match: ${spec.writes.join(", ")}. Other agents work on the rest.`,
+    "End every process that you start.",
+    hasTools
+      ? "When you are done, call the tool report_result of the server orchestrator-mcp with a short summary; task_context tells what the other tasks are."
+      : "When you are done, say in a few sentences what you did.",
+  ];
+  return `# Rules\n${rules.filter((rule) => rule !== null).map((rule) => `- ${rule}`).join("\n")}`;
+}
+
+function handOverPart({ turn, lastWords }: PromptFacts): string {
+  const parts = ["# An earlier session worked on this task already"];
+  parts.push("Its work is in your worktree (git log, git status, git diff): go on from there.");
+  if (turn.note !== null && turn.note !== "") parts.push(`Why it ended:\n${quoted(turn.note, "reason")}`);
+  if (lastWords !== null && lastWords !== "") parts.push(`What it said last:\n${quoted(lastWords, "last words")}`);
+  return parts.join("\n");
+}
+
+/** Foreign words stand in a block of their own, so that they read as data. */
+function quoted(text: string, what: string): string {
+  return `<<<${what}\n${cut(text, MAX_QUOTED_CHARACTERS)}\n${what}>>>\n`;
+}
+
+/** Keeps the end: that is where errors are. */
+function cut(text: string, max: number): string {
+  return text.length <= max ? text : `… ${text.slice(-max)}`;
+}

@@ -1,0 +1,117 @@
+/**
+ * What was under way when the engine last ended is looked up and decided, never guessed: processes by their mark,
+ * branches and refs by git, the rest by the store. Nothing finished runs again and no retry is spent.
+ */
+import { messageOf } from "../errors.ts";
+import { longestPaths, checkGraph } from "../plan/graph.ts";
+import { endAttempt, endMerge } from "../plan/outcomes.ts";
+import { taskKey, type PlanRecord, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import type { Commit, Parts } from "./parts.ts";
+import { tidyTask } from "./tidy-task.ts";
+
+/** Answers how many tasks were under way. */
+export async function recover(parts: Parts, commit: Commit): Promise<number> {
+  const { store, board } = parts;
+  const ended = await parts.endLeftovers();
+  if (ended > 0) parts.log("warning", `ended ${ended} processes that an earlier engine left behind`, { ended });
+
+  for (const health of store.providers.loadAll()) board.restoreProvider(health);
+  const plans = store.plans.listOpen();
+  const merged = await lookUpMerges(parts);
+  commit(() => {
+    for (const plan of plans) addPlan(parts, plan, store.tasks.listByPlan(plan.id));
+  });
+  let recovered = 0;
+  commit(() => {
+    recovered += endOpenAttempts(parts);
+    recovered += endOpenMerges(parts, merged);
+  });
+  await tidyLeftovers(parts);
+  return recovered;
+}
+
+/** Puts a plan on the board, path lengths from what its roles took so far. */
+export function addPlan(parts: Parts, plan: PlanRecord, tasks: readonly TaskRecord[]): void {
+  const means = parts.store.roles.meanDurations();
+  const specs = tasks.map((task) => task.spec);
+  const agents = new Map(specs.map((spec) => [spec.id, spec.agent]));
+  const lengths = longestPaths(specs, checkGraph(specs), (id) => means.get(agents.get(id) ?? "") ?? 1);
+  parts.board.addPlan(plan, tasks, lengths);
+}
+
+/** Which merges that were being moved arrived: the candidate is in the target, or it is not. */
+async function lookUpMerges(parts: Parts): Promise<ReadonlyMap<string, boolean>> {
+  const arrived = new Map<string, boolean>();
+  for (const merge of parts.store.merges.listOpen()) {
+    let isThere = false;
+    if (merge.state === "moving" && merge.candidateSha !== null) {
+      const tip = await parts.repository.branchTip(merge.target);
+      isThere = tip !== null && (await parts.repository.isAncestor(merge.candidateSha, tip));
+    }
+    arrived.set(merge.id, isThere);
+  }
+  return arrived;
+}
+
+function endOpenAttempts(parts: Parts): number {
+  const { store, board, clock, ids } = parts;
+  const nowMs = clock.nowMs();
+  const open = new Map<TaskKey, string>();
+  for (const attempt of store.attempts.listOpen()) {
+    open.set(taskKey({ planId: attempt.planId, id: attempt.taskId }), attempt.id);
+    store.attempts.update(attempt.id, {
+      state: "ended",
+      endedAtMs: nowMs,
+      outcome: "failed",
+      cause: "engine-crash",
+      message: "the engine ended while it ran",
+    });
+  }
+  let count = 0;
+  for (const plan of board.plans()) {
+    for (const { record } of plan.nodes.values()) {
+      if (record.state !== "running") continue;
+      count += 1;
+      const key = taskKey(record);
+      // Without a row the agent was not started: nothing was interrupted, so nothing is spent.
+      const end = open.has(key)
+        ? ({ type: "failed", cause: "engine-crash", message: "the engine ended while it ran", remedy: null, retryAfterMs: null, resetsAtMs: null } as const)
+        : ({ type: "interrupted" } as const);
+      endAttempt(board, key, end, nowMs, ids.random());
+    }
+  }
+  return count;
+}
+
+function endOpenMerges(parts: Parts, arrived: ReadonlyMap<string, boolean>): number {
+  const { store, board, clock } = parts;
+  let count = 0;
+  for (const merge of store.merges.listOpen()) {
+    count += 1;
+    const isThere = arrived.get(merge.id) === true;
+    store.merges.update(merge.id, {
+      state: "ended",
+      endedAtMs: clock.nowMs(),
+      outcome: isThere ? "merged" : "interrupted",
+      message: isThere ? "found on the target after a restart" : "the engine ended before the target was moved",
+    });
+    const key = taskKey({ planId: merge.planId, id: merge.taskId });
+    if (!isThere || merge.candidateSha === null || !board.hasPlan(merge.planId)) continue;
+    if (board.node(key).record.state !== "merging") continue;
+    endMerge(board, key, { type: "merged", sha: merge.candidateSha });
+    const body = { type: "merge-ended", target: merge.target, outcome: "merged", sha: merge.candidateSha, message: "found on the target after a restart" } as const;
+    store.events.append({ planId: merge.planId, taskId: merge.taskId, attemptId: null, body });
+  }
+  return count;
+}
+
+async function tidyLeftovers(parts: Parts): Promise<void> {
+  for (const plan of parts.board.plans()) {
+    for (const { record } of plan.nodes.values()) if (record.state === "succeeded") await tidyTask(parts, record);
+  }
+  try {
+    await parts.repository.worktrees.prune();
+  } catch (thrown) {
+    parts.log("warning", `half-made worktrees could not be pruned: ${messageOf(thrown)}`, {});
+  }
+}

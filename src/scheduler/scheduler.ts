@@ -1,0 +1,234 @@
+/**
+ * Carries out what the board decides: starts attempts, merges finished work, writes everything down.
+ *
+ * Always true: a change of the board and the rows and events that tell it are one transaction (`commit`); intent is
+ * written before an effect and the outcome after it; an effect's outcome goes to the board only through `commit`, and
+ * every commit is followed by a look at what may happen next. Many changes of one turn of the event loop share a look.
+ *
+ * Never: it does not decide who may start or what an end means (`plan/`), does not read config, and knows no transport.
+ * When the store refuses a commit the board is ahead of it: the scheduler says so through `onFatal` and does no more,
+ * and the next start goes on from what is stored.
+ */
+import type { Board, Decision } from "../plan/board.ts";
+import type { AttemptEnd, MergeEnd } from "../plan/outcomes.ts";
+import { endAttempt, endMerge } from "../plan/outcomes.ts";
+import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import { messageOf } from "../errors.ts";
+import type { NewEvent } from "../events/event.ts";
+import { AttemptRunner } from "./attempt-runner.ts";
+import { CheckoutWatch } from "./checkout-watch.ts";
+import { mergeTask } from "./merge-task.ts";
+import type { Parts } from "./parts.ts";
+import { recover } from "./recover.ts";
+import { tidyTask } from "./tidy-task.ts";
+
+export class Scheduler {
+  readonly parts: Parts;
+  readonly #board: Board;
+  readonly #runner: AttemptRunner;
+  readonly #watch: CheckoutWatch;
+  readonly #underWay = new Set<Promise<void>>();
+  #isStopping = false;
+  #isFatal = false;
+  #lookIsDue = false;
+  #cancelTimer: (() => void) | null = null;
+
+  constructor(parts: Parts) {
+    this.parts = parts;
+    this.#board = parts.board;
+    this.#runner = new AttemptRunner(parts, (work) => this.commit(work));
+    this.#watch = new CheckoutWatch(parts, (key) => this.#goOn(key));
+  }
+
+  /** Looks up what was under way when the engine last ended, then begins to decide. Call once, before anything else. */
+  async start(): Promise<{ recovered: number }> {
+    const recovered = await recover(this.parts, (work) => this.commit(work));
+    this.#watch.start();
+    this.look();
+    return { recovered };
+  }
+
+  /**
+   * Ends every agent in order (TERM, grace, KILL), keeps their work, and leaves each task so that the next start goes
+   * on with it. Starts nothing meanwhile. Answers when nothing of ours runs.
+   */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#cancelTimer?.();
+    this.#watch.stop();
+    this.#runner.stopAll("shutdown");
+    while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay]);
+    await this.parts.processes.stopAll("shutdown");
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
+  /**
+   * Changes the board and stores the change, the events that tell it and whatever `work` writes itself in one
+   * transaction. What `work` throws undoes the transaction: check before you change.
+   */
+  commit<Result>(work: () => Result): Result {
+    const { store } = this.parts;
+    let result: Result;
+    try {
+      result = store.transaction(() => {
+        const answer = work();
+        this.#write();
+        return answer;
+      });
+    } catch (thrown) {
+      // What was refused before the board changed left nothing to write; anything else means memory and file differ.
+      if (this.#board.takeChanges().length > 0 || this.#board.takeTouched().length > 0) this.#fail(thrown);
+      throw thrown;
+    }
+    this.look();
+    return result;
+  }
+
+  /** Decides soon: once for all that happens until then. */
+  look(): void {
+    if (this.#lookIsDue || this.#isStopping || this.#isFatal) return;
+    this.#lookIsDue = true;
+    setImmediate(() => {
+      this.#lookIsDue = false;
+      if (this.#isStopping || this.#isFatal) return;
+      this.#decide();
+    });
+  }
+
+  /** True while something moves or will by itself. */
+  canMove(): boolean {
+    if (this.#underWay.size > 0) return true;
+    for (const plan of this.#board.plans()) {
+      const { counts } = plan;
+      if (counts.running + counts.merging > 0) return true;
+      if (!plan.record.paused && counts.ready + plan.movingWaits > 0) return true;
+    }
+    return false;
+  }
+
+  attemptOf(key: TaskKey): string | null {
+    return this.#runner.attemptOf(key);
+  }
+
+  #decide(): void {
+    const { store, clock } = this.parts;
+    let decisions: Decision[];
+    try {
+      decisions = store.transaction(() => {
+        const decided = this.#board.decide(clock.nowMs());
+        this.#write();
+        return decided;
+      });
+    } catch (thrown) {
+      this.#fail(thrown);
+      return;
+    }
+    for (const decision of decisions) this.#carryOut(decision);
+    this.#armTimer();
+  }
+
+  #carryOut(decision: Decision): void {
+    switch (decision.type) {
+      case "start":
+        return this.#track(this.#attempt(decision.task));
+      case "stop":
+        return this.#runner.stop(taskKey(decision.task), decision.wish === "pause" ? "paused" : "cancelled");
+      case "merge":
+        return this.#track(this.#merge(decision.task));
+    }
+  }
+
+  async #attempt(task: TaskRecord): Promise<void> {
+    const { clock, ids } = this.parts;
+    const { end, write } = await this.#runner.run(task);
+    this.commit(() => {
+      write();
+      endAttempt(this.#board, taskKey(task), end, clock.nowMs(), ids.random());
+      this.#closeWork(task, end);
+    });
+    await this.#tidy(task);
+  }
+
+  async #merge(task: TaskRecord): Promise<void> {
+    const { end, write } = await mergeTask(this.parts, task, (work) => this.commit(work), () => this.#isStopping);
+    this.commit(() => {
+      write();
+      endMerge(this.#board, taskKey(task), end);
+      this.#closeWork(task, end);
+    });
+    await this.#tidy(task);
+  }
+
+  #closeWork(task: TaskRecord, end: AttemptEnd | MergeEnd): void {
+    if (end.type === "merged" || end.type === "nothing" || task.state === "succeeded") {
+      this.parts.store.tasks.setWork(task.planId, task.id, { endedAtMs: this.parts.clock.nowMs() });
+    }
+  }
+
+  /** A task that is done for good gives its worktree back. Repeated by the next start when it was cut off. */
+  async #tidy(task: TaskRecord): Promise<void> {
+    if (task.state !== "succeeded") return;
+    await tidyTask(this.parts, task);
+  }
+
+  #goOn(key: TaskKey): void {
+    this.commit(() => {
+      const node = this.#board.node(key);
+      if (node.record.state === "waiting") this.#board.goOn(node);
+    });
+  }
+
+  /** Effects run beside each other; one that throws is a bug, and must not take the engine with it. */
+  #track(effect: Promise<void>): void {
+    const tracked = effect
+      .catch((thrown: unknown) => this.#fail(thrown))
+      .finally(() => {
+        this.#underWay.delete(tracked);
+        this.look();
+      });
+    this.#underWay.add(tracked);
+  }
+
+  #write(): void {
+    const { store } = this.parts;
+    for (const change of this.#board.takeChanges()) {
+      const { task, from, to, wait, cause, message } = change;
+      store.events.append({
+        planId: task.planId,
+        taskId: task.id,
+        attemptId: null,
+        body: { type: "task-state", from, to, wait, cause, message },
+      });
+    }
+    store.tasks.saveMany(this.#board.takeTouched());
+    for (const health of this.#board.takeChangedProviders()) {
+      store.providers.save(health);
+      store.events.append(providerEvent(health));
+    }
+  }
+
+  #armTimer(): void {
+    const { clock } = this.parts;
+    this.#cancelTimer?.();
+    const nowMs = clock.nowMs();
+    const wakeMs = this.#board.nextWakeMs(nowMs);
+    // The wall clock may be set: look again after a minute at most, so that a jump delays nothing for long.
+    this.#cancelTimer = wakeMs === null ? null : clock.schedule(Math.min(wakeMs - nowMs, 60_000), () => this.look());
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#isFatal) return;
+    this.#isFatal = true;
+    this.parts.log("error", `the scheduler stops: ${messageOf(thrown)}`, { stack: thrown instanceof Error ? thrown.stack : null });
+    this.parts.onFatal(thrown);
+  }
+}
+
+function providerEvent(health: { name: string; openUntilMs: number | null; parkedUntilMs: number | null; reason: string | null }): NewEvent {
+  const state = health.parkedUntilMs !== null ? "parked" : health.openUntilMs !== null ? "circuit-open" : "healthy";
+  const body = { type: "provider-changed", provider: health.name, state, reason: health.reason } as const;
+  return { planId: null, taskId: null, attemptId: null, body };
+}

@@ -1,0 +1,34 @@
+/** What the scheduler needs of a plan's pinned config: plain values, so that it never reads a config file. */
+import type { BackendKind, Permissions } from "../agents/backend.ts";
+
+export interface ProviderSettings {
+  readonly name: string;
+  readonly kind: BackendKind;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Names or `PREFIX_*` patterns; a plain name is one that the provider can't do without. */
+  readonly passEnv: readonly string[];
+  readonly limit: number | null;
+}
+
+export interface RoleSettings {
+  readonly name: string;
+  readonly provider: string;
+  readonly model: string | null;
+  readonly systemPrompt: string | null;
+  readonly tools: readonly string[] | null;
+  readonly permissions: Permissions;
+}
+
+export interface PlanSettings {
+  readonly roles: Readonly<Record<string, RoleSettings>>;
+  readonly providers: Readonly<Record<string, ProviderSettings>>;
+  readonly verify: readonly string[];
+  readonly verifyTimeoutMs: number;
+  readonly killGraceMs: number;
+  readonly undeclaredWrites: "warn" | "fail" | "allow";
+  readonly workflows: readonly string[];
+  /** Whether the tasks that a goal is decomposed into start without a look. */
+  readonly startsAlone: boolean;
+}

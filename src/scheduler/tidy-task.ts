@@ -1,0 +1,21 @@
+import { messageOf } from "../errors.ts";
+import { taskKey, type TaskRecord } from "../plan/records.ts";
+import type { Parts } from "./parts.ts";
+
+/** Gives the worktree of a finished task back; its branch goes too when it is merged. Harmless when repeated. */
+export async function tidyTask(parts: Parts, task: TaskRecord): Promise<void> {
+  const work = parts.store.tasks.getWork(task.planId, task.id);
+  if (work?.worktree == null || work.branch === null) return;
+  try {
+    await parts.repository.worktrees.remove({
+      planId: task.planId,
+      taskId: task.id,
+      branch: work.branch,
+      mergedInto: `refs/heads/${parts.board.plan(task.planId).record.target}`,
+    });
+    parts.store.transaction(() => parts.store.tasks.setWork(task.planId, task.id, { worktree: null }));
+  } catch (thrown) {
+    // The work is merged: a folder that can't be removed now is no reason to stop. The next start tries again.
+    parts.log("warning", `the worktree of ${taskKey(task)} could not be removed: ${messageOf(thrown)}`, {});
+  }
+}

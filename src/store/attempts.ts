@@ -5,7 +5,7 @@ import type { NextTurn } from "../plan/records.ts";
 import type { Connection, Query } from "./connection.ts";
 import { cutText } from "./cut-text.ts";
 import { integer, json, orNull, real, Table, text, word, type Columns } from "./table.ts";
-import { tokensSchema, type StoredTokens } from "./usage-shapes.ts";
+import { tokensSchema, type StoredTokens, type StoredTotals } from "./usage-shapes.ts";
 
 /** What is kept of an agent's last words; the whole is in `attempts/<id>/`. */
 export const MAX_FINAL_TEXT_BYTES = 64 * 1024;
@@ -88,6 +88,7 @@ export class Attempts {
   readonly #get: Query;
   readonly #listByTask: Query;
   readonly #listOpen: Query;
+  readonly #usage: Query;
 
   constructor(connection: Connection) {
     this.#table = new Table(connection, "attempts", COLUMNS, ["id"]);
@@ -95,6 +96,12 @@ export class Attempts {
     this.#get = connection.prepare(`${select} WHERE id = ?`);
     this.#listByTask = connection.prepare(`${select} WHERE plan_id = ? AND task_id = ? ORDER BY number, rowid`);
     this.#listOpen = connection.prepare(`${select} WHERE ended_at_ms IS NULL ORDER BY rowid`);
+    const sums = ["inputTokens", "outputTokens", "cachedInputTokens"].map(
+      (name) => `coalesce(sum(tokens ->> '$.${name}'), 0)`,
+    );
+    this.#usage = connection.prepare(
+      `SELECT coalesce(sum(cost_usd), 0.0), ${sums.join(", ")} FROM attempts WHERE plan_id = ?`,
+    );
   }
 
   insert(attempt: AttemptRow): void {
@@ -120,6 +127,13 @@ export class Attempts {
   /** Those without an end, oldest first: at a start, what the last engine left under way. */
   listOpen(): AttemptRow[] {
     return this.#table.all(this.#listOpen);
+  }
+
+  /** What all attempts of a plan used up, as far as their CLIs told: what a budget is held against. */
+  usageOf(planId: string): StoredTotals & { readonly costUsd: number } {
+    const [costUsd = 0, inputTokens = 0, outputTokens = 0, cachedInputTokens = 0] =
+      this.#usage.row(planId)?.map(Number) ?? [];
+    return { costUsd, tokens: { inputTokens, outputTokens, cachedInputTokens } };
   }
 }
 

@@ -2,7 +2,18 @@
  * Opens the file: finds out whether it can be used, keeps a damaged one aside, sets what SQLite must promise, brings the
  * schema up to date. Cheap however big the file is; only a small one that was left by a kill is checked whole.
  */
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, isAbsolute } from "node:path";
 import Database from "better-sqlite3";
 import type { Clock } from "../clock.ts";
@@ -27,7 +38,7 @@ export function openDatabase(file: string, clock: Clock): Database.Database {
   if (!isAbsolute(file)) throw new AppError("INTERNAL", `the state file's path must be absolute, found ${file}`);
   const found = lookAt(file);
   if (found.isLogWithoutFile) throw keepAside(file, clock, `it is empty or gone, but its log ${file}-wal is not`);
-  createPrivately(file);
+  ensureWritable(file);
 
   let database: Database.Database | undefined;
   try {
@@ -38,7 +49,6 @@ export function openDatabase(file: string, clock: Clock): Database.Database {
     else if (wasKilled && found.fileBytes <= MAX_CHECKED_BYTES) checkWhole(database, "quick_check");
     configure(database, file);
     migrate(database);
-    checkWritable(database);
     rmSync(suspectMark(file), { force: true });
     return database;
   } catch (thrown) {
@@ -88,13 +98,16 @@ function lookAt(file: string): Found {
   }
 }
 
-/** Prompts and agents' words are nobody else's to read. SQLite gives its log the mode of the file. */
-function createPrivately(file: string): void {
+/**
+ * Makes the file where there is none. Prompts and agents' words are nobody else's to read; SQLite gives its log the mode
+ * of the file. One that can't be written SQLite would open all the same, for reading, and fail at the first write.
+ */
+function ensureWritable(file: string): void {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    if (!existsSync(file)) closeSync(openSync(file, "wx", 0o600));
+    if (!existsSync(file)) closeSync(openSync(file, "a", 0o600));
+    for (const path of [dirname(file), file]) accessSync(path, constants.R_OK | constants.W_OK);
   } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST" && existsSync(file)) return;
     throw cannotUse(file, thrown);
   }
 }
@@ -136,11 +149,6 @@ function checkOwner(database: Database.Database, file: string): void {
 function checkWhole(database: Database.Database, check: "quick_check" | "integrity_check"): void {
   const verdict = String(database.pragma(`${check}(1)`, { simple: true }));
   if (verdict !== "ok") throw new Database.SqliteError(verdict.replace(/\s+/g, " ").trim(), "SQLITE_CORRUPT");
-}
-
-/** SQLite opens a file that can't be written for reading and says so only at the first write. Writes nothing. */
-function checkWritable(database: Database.Database): void {
-  database.transaction(() => {}).immediate();
 }
 
 function configure(database: Database.Database, file: string): void {

@@ -209,9 +209,12 @@ test("T6: a queue is bounded by the size of its texts too, and keeps at least th
   bus.publishOutput(outputOf("x".repeat(50)));
   bus.publishOutput(outputOf("x".repeat(5000)));
   await vi.waitFor(() => expect(heard).toHaveLength(2));
+  for (const length of [500, 400]) bus.publishOutput(outputOf("x".repeat(length)));
+  await vi.waitFor(() => expect(heard).toHaveLength(3));
   expect(heard).toEqual([
     { lengths: [401, 402, 100], dropped: 1 },
     { lengths: [5000], dropped: 1 },
+    { lengths: [500, 400], dropped: 0 },
   ]);
 });
 
@@ -232,9 +235,9 @@ test("a listener of live output that throws or rejects is reported and gets the 
 
 test("a listener of live output that left hears nothing more, even of what is queued", async () => {
   const { bus } = busWith();
-  const heard: string[] = [];
+  const heard: unknown[] = [];
   const others: string[] = [];
-  const leave = bus.onOutput((batch) => void heard.push(...batch.map(({ event }) => event.text)));
+  const leave = bus.onOutput((batch) => void heard.push(batch));
   bus.onOutput((batch) => void others.push(...batch.map(({ event }) => event.text)));
   bus.publishOutput(outputOf("queued"));
   leave();

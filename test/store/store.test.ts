@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { hasCode } from "../../src/errors.ts";
@@ -161,6 +162,17 @@ test("an async transaction is refused and undone", () => {
   );
   expect(thrown).toBeInstanceOf(TypeError);
   expect(store.meta.get("k")).toBeNull();
+});
+
+test("a transaction holds the file for writing from its start, so that what it read stays true until it writes", () => {
+  const store = temporaryStore();
+  const other = new Database(store.file, { timeout: 0 });
+  store.transaction(() => {
+    store.meta.get("k");
+    expect(() => other.exec("BEGIN IMMEDIATE")).toThrow(/locked/);
+  });
+  other.exec("BEGIN IMMEDIATE; ROLLBACK");
+  other.close();
 });
 
 test("events are numbered without gaps or repeats and found by plan, task and page", () => {
@@ -343,6 +355,19 @@ test("a task never has two attempts under way", () => {
     ["1", "failed"],
     ["2", null],
   ]);
+});
+
+test("what a plan used up is the sum over its attempts, unknown amounts left out", () => {
+  const store = storeWithTasks();
+  const none = { costUsd: 0, tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 } };
+  expect(store.attempts.usageOf("p")).toEqual(none);
+  const tokens = { inputTokens: 10, outputTokens: 20, cachedInputTokens: 5 };
+  store.attempts.insert(sampleAttempt("1", "p", "a", { endedAtMs: 1, costUsd: 0.5, tokens }));
+  store.attempts.insert(sampleAttempt("2", "p", "a", { endedAtMs: 1, costUsd: 0.25 }));
+  store.attempts.insert(sampleAttempt("3", "p", "b", { tokens }));
+  const sum = { inputTokens: 20, outputTokens: 40, cachedInputTokens: 10 };
+  expect(store.attempts.usageOf("p")).toEqual({ costUsd: 0.75, tokens: sum });
+  expect(store.attempts.usageOf("q")).toEqual(none);
 });
 
 test("S4: the latest session of a task and role is the one saved last, with its counters, also after a restart", () => {

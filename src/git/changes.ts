@@ -54,13 +54,13 @@ export async function changedFiles(place: GitPlace, base: string, head: string |
 }
 
 /** Files that git does not know and does not ignore; a nested repository is one entry that ends with `/`. */
-export async function untrackedFiles(place: GitPlace): Promise<Buffer[]> {
-  return await gitFields(place, ["ls-files", "--others", "--exclude-standard", "-z"]);
+export async function untrackedFiles(place: GitPlace, pathspecs: readonly string[] = []): Promise<Buffer[]> {
+  return await gitFields(place, ["ls-files", "--others", "--exclude-standard", "-z", "--", ...pathspecs]);
 }
 
-/** True when anything differs from HEAD, untracked files included. */
-export async function hasUncommittedChanges(place: GitPlace): Promise<boolean> {
-  return (await git(place, ["status", "--porcelain=v1", "-z", "--ignore-submodules=none"])) !== "";
+/** True when anything that `pathspecs` cover differs from HEAD, untracked files included. */
+export async function hasUncommittedChanges(place: GitPlace, pathspecs: readonly string[]): Promise<boolean> {
+  return (await git(place, ["status", "--porcelain=v1", "-z", "--ignore-submodules=none", "--", ...pathspecs])) !== "";
 }
 
 /** The best common ancestor, or null where the histories share none. */

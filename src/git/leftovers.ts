@@ -9,6 +9,7 @@ import type { GitVariables } from "./git-environment.ts";
 import { identityVariables } from "./identity.ts";
 import { pathText } from "./paths.ts";
 import { BRANCHES, mustChangeRefs } from "./refs.ts";
+import type { RepositoryCore } from "./repository-core.ts";
 import { git, gitFields, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
 import { settleOnBranch, type Obstructed, type TaskBranch } from "./task-branch.ts";
 
@@ -27,23 +28,26 @@ export interface Committed {
   readonly broughtBackFrom: string | null;
 }
 
+/** Pathspec magic: not this file or folder, whatever characters its name has, from the worktree's top. */
+export const EXCLUDED = ":(exclude,literal,top)";
+
 /** A lock of git's this old, unchanged, in a worktree without processes, was left by one that was killed. */
 const STALE_LOCK_MS = 3000;
 
 /**
  * Commits everything uncommitted, ignored files excepted, to the task's branch. Hooks don't run, nothing is signed.
- * Only when no process of the attempt lives any more. `leaveOut`: paths that were copied or linked in.
+ * Only when no process of the attempt lives any more.
  */
 export async function commitAll(
+  core: RepositoryCore,
   place: TaskPlace,
   task: TaskBranch,
   text: CommitText,
-  leaveOut: readonly string[],
 ): Promise<Committed | Obstructed> {
-  const settled = await settleOnBranch(place, task);
+  const settled = await settleOnBranch(core, place, task);
   if (settled.type === "obstructed") return settled;
   await waitForIndexLock(place.gitDir);
-  const { treeSha, nestedRepositories, unreadable } = await stageAll(place, {}, leaveOut);
+  const { treeSha, nestedRepositories, unreadable } = await stageAll(place, {}, task.leaveOut ?? []);
   const { sha: headSha, broughtBackFrom } = settled;
   const rest = { nestedRepositories, unreadable, broughtBackFrom };
   if (treeSha === (await treeOf(place, headSha))) return { type: "nothing", sha: headSha, files: [], ...rest };
@@ -62,12 +66,17 @@ export async function commitAll(
  * as they are, so it also works in the middle of a merge or rebase. null when there is nothing to save. Throws
  * WORKTREE_FAILED or GIT_FAILED when something could not be read: what is not saved must not be deleted.
  */
-export async function snapshotAll(place: TaskPlace, headSha: string, text: CommitText): Promise<string | null> {
+export async function snapshotAll(
+  place: TaskPlace,
+  headSha: string,
+  text: CommitText,
+  leaveOut: readonly string[],
+): Promise<string | null> {
   const indexFile = join(place.gitDir, "orchestrator-snapshot-index");
   await rm(`${indexFile}.lock`, { force: true });
   await copyFile(join(place.gitDir, "index"), indexFile).catch(() => undefined);
   try {
-    const { treeSha, unreadable } = await stageAll(place, { GIT_INDEX_FILE: indexFile }, []);
+    const { treeSha, unreadable } = await stageAll(place, { GIT_INDEX_FILE: indexFile }, leaveOut);
     if (unreadable !== null) {
       throw new AppError("WORKTREE_FAILED", `Work in ${place.folder} can't be saved, so it stays: ${unreadable}`);
     }
@@ -112,11 +121,8 @@ interface Staged {
 
 async function stageAll(place: TaskPlace, variables: GitVariables, leaveOut: readonly string[]): Promise<Staged> {
   const nested = (await untrackedFiles(place)).filter((path) => path.at(-1) === 0x2f);
-  const excluded = [...nested.map((path) => path.subarray(0, -1)), ...leaveOut.map((path) => Buffer.from(path))];
-  const pathspecs = [
-    Buffer.from("."),
-    ...excluded.map((path) => Buffer.concat([Buffer.from(":(exclude,literal,top)"), path])),
-  ];
+  const left = [...nested.map((path) => path.subarray(0, -1)), ...leaveOut.map((path) => Buffer.from(path))];
+  const pathspecs = [Buffer.from("."), ...left.map((path) => Buffer.concat([Buffer.from(EXCLUDED), path]))];
   const args = ["add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul"];
   const input = Buffer.concat(pathspecs.flatMap((path) => [path, Buffer.of(0)]));
   const added = await runGit(place, args, { input, variables, mutates: true });

@@ -6,13 +6,12 @@
  * value as a condition. A branch that a worktree is rebasing or bisecting is never moved. What stands in the way is an
  * answer, not an error. Repeating a move that was done answers `moved` and does nothing.
  */
-import { existsSync } from "node:fs";
-import { branchesHeld, endingCommand, operationUnderWay } from "./operation-under-way.ts";
+import { holdersOf, type Holder } from "./branch-holders.ts";
+import { endingCommand, operationUnderWay } from "./operation-under-way.ts";
 import { shellWord } from "./paths.ts";
 import { BRANCHES, branchTip, changeRefs, headRef, isAncestor, resolveCommit, shortBranch } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, runGit, wordsOf, type GitPlace } from "./run-git.ts";
-import { listWorktrees, readRecords, type WorktreeRecord } from "./worktree-records.ts";
 
 export interface MoveOptions {
   /** Short name of the branch. */
@@ -71,46 +70,17 @@ export async function moveTarget(core: RepositoryCore, options: MoveOptions): Pr
       null,
     );
   }
-  const checkouts = await findCheckouts(core, ref);
+  const checkouts = await holdersOf(core, ref);
   const obstacle = obstacleAmong(checkouts, target);
   if (obstacle !== null) return obstacle;
   const checkout = checkouts[0];
   return checkout === undefined ? await moveRef(core, options) : await fastForward(core, options, checkout);
 }
 
-/** A worktree to which the branch matters. */
-interface Checkout {
-  readonly path: string;
-  readonly gitDir: string;
-  readonly isOurs: boolean;
-  /** HEAD is the branch; else a rebase or bisect will come back to it. */
-  readonly isAtHead: boolean;
-}
-
-async function findCheckouts(core: RepositoryCore, ref: string): Promise<Checkout[]> {
-  const [listed, records] = await Promise.all([listWorktrees(core.place), readRecords(core.commonDir)]);
-  const heads = new Set(listed.filter((worktree) => worktree.branch === ref).map((worktree) => worktree.path));
-  // git derives the main worktree's path from the git folder, which is wrong where that lies elsewhere.
-  const isMainAtHead = listed[0]?.branch === ref;
-  const main = { path: core.mainWorktree, gitDir: core.commonDir, isOurs: false, isAtHead: isMainAtHead };
-  const linked = records.map((record) => ({
-    ...linkedPlace(record),
-    isAtHead: record.path !== null && heads.has(record.path),
-  }));
-  const all = await Promise.all(
-    [main, ...linked].map(async (one) => ({ ...one, isHeld: (await branchesHeld(one.gitDir)).includes(ref) })),
-  );
-  return all.filter((one) => one.isAtHead || one.isHeld);
-}
-
-function linkedPlace(record: WorktreeRecord): Omit<Checkout, "isAtHead"> {
-  return { path: record.path ?? record.gitDir, gitDir: record.gitDir, isOurs: record.isOurs };
-}
-
-function obstacleAmong(checkouts: readonly Checkout[], target: string): MoveRefused | null {
+function obstacleAmong(checkouts: readonly Holder[], target: string): MoveRefused | null {
   for (const checkout of checkouts) {
     const at = `git -C ${shellWord(checkout.path)}`;
-    if (!existsSync(checkout.path) || checkout.path === checkout.gitDir) {
+    if (checkout.isMissing) {
       const words = `${target} is checked out in ${checkout.path}, which is gone.`;
       return refuse("checkout-missing", words, "git worktree prune", checkout.path);
     }
@@ -135,16 +105,37 @@ function obstacleAmong(checkouts: readonly Checkout[], target: string): MoveRefu
   return refuse("checked-out-twice", words, `git -C ${shellWord(last)} switch --detach`, last);
 }
 
-async function moveRef(core: RepositoryCore, { target, from, to }: MoveOptions): Promise<MoveOutcome> {
+async function moveRef(core: RepositoryCore, options: MoveOptions): Promise<MoveOutcome> {
+  const { target, from, to } = options;
   const change = { ref: BRANCHES + target, to, expected: from };
   const outcome = await changeRefs(core.place, [change], "orchestrator: merge");
-  if (outcome.type === "done") return { type: "moved", how: "ref" };
+  if (outcome.type === "done") return (await undoUnderCheckout(core, options)) ?? { type: "moved", how: "ref" };
   if (outcome.type === "changed") return { type: "base-moved", now: outcome.now };
   const command = `git update-ref ${shellWord(change.ref)} ${to} ${from}`;
   return refuse(isLockWords(outcome.gitWords) ? "locked" : "git-refused", outcome.gitWords, command, null);
 }
 
-async function fastForward(core: RepositoryCore, options: MoveOptions, checkout: Checkout): Promise<MoveOutcome> {
+/**
+ * A user who checked the branch out between our look and the move has its old files and index under the new commit;
+ * their next commit would take the merge back. Then the ref goes back, and the next try fast-forwards their checkout.
+ */
+async function undoUnderCheckout(core: RepositoryCore, { target, from, to }: MoveOptions): Promise<MoveRefused | null> {
+  for (const holder of await holdersOf(core, BRANCHES + target)) {
+    if (holder.isMissing || !holder.isAtHead) continue;
+    const place: GitPlace = { folder: holder.path };
+    const hasIndexOf = async (sha: string): Promise<boolean> =>
+      (await runGit(place, ["diff-index", "--cached", "--quiet", sha, "--"])).exitCode === 0;
+    if (!(await hasIndexOf(from)) || (await hasIndexOf(to))) continue;
+    const change = { ref: BRANCHES + target, to: from, expected: to };
+    const outcome = await changeRefs(core.place, [change], "orchestrator: checked out meanwhile");
+    if (outcome.type !== "done") return null;
+    const words = `${target} was checked out in ${holder.path} just now.`;
+    return refuse("checkout-changed", words, `git -C ${shellWord(holder.path)} status`, holder.path);
+  }
+  return null;
+}
+
+async function fastForward(core: RepositoryCore, options: MoveOptions, checkout: Holder): Promise<MoveOutcome> {
   const { target, to } = options;
   const place: GitPlace = { folder: checkout.path };
   const head = await headRef(place);
@@ -167,7 +158,7 @@ async function fastForward(core: RepositoryCore, options: MoveOptions, checkout:
   return refusalFrom(wordsOf({ ...result, stdout: result.stdout }), checkout, to);
 }
 
-function checkoutChanged(checkout: Checkout, target: string, head: string | null): MoveRefused {
+function checkoutChanged(checkout: Holder, target: string, head: string | null): MoveRefused {
   const where = head === null ? "a detached HEAD" : shortBranch(head);
   const words = `${checkout.path} was switched from ${target} to ${where} just now.`;
   return refuse("checkout-changed", words, `git -C ${shellWord(checkout.path)} status`, checkout.path);
@@ -176,7 +167,7 @@ function checkoutChanged(checkout: Checkout, target: string, head: string | null
 /** The user switched between our look and git's: then git may have fast-forwarded what they switched to. */
 async function otherBranchMoved(
   place: GitPlace,
-  checkout: Checkout,
+  checkout: Holder,
   target: string,
   head: string | null,
   to: string,
@@ -189,7 +180,7 @@ async function otherBranchMoved(
 }
 
 /** English, because git is run with LANGUAGE=C; the texts are in git's unpack-trees.c, lockfile.c and merge.c. */
-function refusalFrom(words: string, checkout: Checkout, to: string): MoveRefused {
+function refusalFrom(words: string, checkout: Holder, to: string): MoveRefused {
   const at = `git -C ${shellWord(checkout.path)}`;
   const files = Array.from(words.matchAll(/^\t(.+)$/gm), (match) => match[1] ?? "");
   const named = files.map(shellWord).join(" ");

@@ -33,6 +33,11 @@ export async function queueWorktreeAt(core: RepositoryCore, target: string, sha:
   return path;
 }
 
+export async function deleteQueueWorktree(core: RepositoryCore, target: string): Promise<void> {
+  const record = await findRecord(core.commonDir, queuePath(core, target));
+  if (record !== null) await deleteWorktree(core, record);
+}
+
 function isUsable(record: WorktreeRecord): boolean {
   return record.mark?.kind === "queue" && record.path !== null && existsSync(record.path);
 }

@@ -5,24 +5,15 @@
  * saves again (the same commit is kept once); after it, the folder may be half deleted and is not looked at any more.
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { untrackedFiles } from "./changes.ts";
+import { holdersOf } from "./branch-holders.ts";
 import { keepCommit, type KeptRef } from "./kept-refs.ts";
 import { snapshotAll, snapshotIndex, type TaskPlace } from "./leftovers.ts";
-import { branchesHeld } from "./operation-under-way.ts";
-import { pathText } from "./paths.ts";
+import { moveNestedAside } from "./nested-repositories.ts";
 import { BRANCHES, branchTip, isAncestor, mustChangeRefs, resolveCommit } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { settleOnBranch } from "./task-branch.ts";
-import { deleteWorktree, moveAside, taskPath } from "./worktree-folders.ts";
-import {
-  findRecord,
-  listWorktrees,
-  readRecords,
-  writeMark,
-  type WorktreeMark,
-  type WorktreeRecord,
-} from "./worktree-records.ts";
+import { deleteWorktree, taskPath } from "./worktree-folders.ts";
+import { findRecord, writeMark, type WorktreeMark, type WorktreeRecord } from "./worktree-records.ts";
 
 export interface RemoveOptions {
   readonly planId: string;
@@ -40,7 +31,7 @@ export interface Removal {
   readonly isBranchDeleted: boolean;
   /** What would have become unreachable. */
   readonly kept: readonly KeptRef[];
-  /** Repositories that the agent made inside the worktree, moved out of it. */
+  /** Repositories that the agent made inside the worktree, and submodules with work in them: where they are now. */
   readonly keptFolders: readonly string[];
 }
 
@@ -67,14 +58,16 @@ export async function saveWork(
 ): Promise<void> {
   const isThere = record.path !== null && existsSync(record.path);
   const place: TaskPlace = { folder: isThere ? (record.path ?? record.gitDir) : record.gitDir, gitDir: record.gitDir };
-  if ((await resolveCommit(place, "HEAD")) === null) await settleOnBranch(place, mark);
+  if ((await resolveCommit(place, "HEAD")) === null) await settleOnBranch(core, place, mark);
   const headSha = (await resolveCommit(place, "HEAD")) ?? mark.startSha;
   if (isThere) keptFolders.push(...(await moveNestedAside(core, place, mark)));
   const text = {
     subject: `Keep uncommitted work of ${mark.planId}/${mark.taskId}`,
     trailers: { planId: mark.planId, taskId: mark.taskId },
   };
-  const saved = isThere ? await snapshotAll(place, headSha, text) : await snapshotIndex(place, headSha, text);
+  const saved = isThere
+    ? await snapshotAll(place, headSha, text, mark.leaveOut ?? [])
+    : await snapshotIndex(place, headSha, text);
   const tip = await branchTip(place, mark.branch);
   const isHeadOnBranch = tip !== null && (await isAncestor(place, headSha, tip));
   const sha = saved ?? (isHeadOnBranch ? null : headSha);
@@ -89,34 +82,11 @@ async function deleteBranch(
 ): Promise<boolean> {
   const ref = BRANCHES + options.branch;
   const tip = await branchTip(core.place, options.branch);
-  if (tip === null || (await isHeldElsewhere(core, ref, record))) return false;
+  if (tip === null || (await holdersOf(core, ref)).some((holder) => holder.gitDir !== record?.gitDir)) return false;
   const into = options.mergedInto === undefined ? null : await resolveCommit(core.place, options.mergedInto);
   const isMerged = into !== null && (await isAncestor(core.place, tip, into));
   if (!isMerged && options.unmerged !== "delete-branch") return false;
   if (!isMerged) kept.push(await keepCommit(core.place, options, tip, "orchestrator: the branch is deleted"));
   await mustChangeRefs(core.place, [{ ref, to: null, expected: tip }], "orchestrator: the task is done");
   return true;
-}
-
-async function isHeldElsewhere(core: RepositoryCore, ref: string, own: WorktreeRecord | null): Promise<boolean> {
-  const listed = await listWorktrees(core.place);
-  if (listed.some((worktree) => worktree.branch === ref && worktree.path !== own?.path)) return true;
-  const others = (await readRecords(core.commonDir)).filter((record) => record.gitDir !== own?.gitDir);
-  const held = await Promise.all([core.commonDir, ...others.map((record) => record.gitDir)].map(branchesHeld));
-  return held.flat().includes(ref);
-}
-
-/** git records a repository inside the worktree as a pointer, without its content: so it is moved away whole. */
-async function moveNestedAside(
-  core: RepositoryCore,
-  place: TaskPlace,
-  task: { readonly planId: string; readonly taskId: string },
-): Promise<string[]> {
-  const nested = (await untrackedFiles(place)).filter((path) => path.at(-1) === 0x2f);
-  const moved: string[] = [];
-  for (const path of nested) {
-    const from = join(place.folder, path.toString("utf8"));
-    if (existsSync(from)) moved.push(await moveAside(core, from, `${task.planId}.${task.taskId}.${pathText(path)}`));
-  }
-  return moved;
 }

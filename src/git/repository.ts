@@ -15,7 +15,7 @@ import { changedFiles, diffText, mergeBase, type ChangedFile, type DiffOptions, 
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
 import { listKept, type KeptRef } from "./kept-refs.ts";
 import { moveTarget, type MoveOptions, type MoveOutcome } from "./move-target.ts";
-import { queueWorktreeAt } from "./queue-worktrees.ts";
+import { deleteQueueWorktree, queueWorktreeAt } from "./queue-worktrees.ts";
 import * as refs from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, runGit, wordsOf, type GitPlace } from "./run-git.ts";
@@ -163,6 +163,11 @@ export class Repository {
   /** The queue's worktree of `target`, checked out at `sha`; see queue-worktrees.ts. One caller a target at a time. */
   async queueWorktree(target: string, sha: string): Promise<string> {
     return await this.#core.mutate(() => queueWorktreeAt(this.#core, target, sha));
+  }
+
+  /** Deletes the queue's worktree of `target`, if there is one; it holds nothing of value. */
+  async removeQueueWorktree(target: string): Promise<void> {
+    await this.#core.mutate(() => deleteQueueWorktree(this.#core, target));
   }
 
   /** See move-target.ts. */

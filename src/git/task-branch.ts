@@ -4,10 +4,11 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { operationUnderWay, type GitOperation } from "./operation-under-way.ts";
+import { holdersOf } from "./branch-holders.ts";
+import { endingCommand, operationUnderWay, type GitOperation } from "./operation-under-way.ts";
 import { BRANCHES, branchTip, headRef, isAncestor, mustChangeRefs, resolveCommit, shortBranch } from "./refs.ts";
+import type { RepositoryCore } from "./repository-core.ts";
 import { git, type GitPlace } from "./run-git.ts";
-import { listWorktrees } from "./worktree-records.ts";
 
 export interface OnBranch {
   readonly type: "on-branch";
@@ -30,10 +31,13 @@ export interface TaskBranch {
   readonly branch: string;
   /** The task's work began here, so its branch can never be behind it. */
   readonly startSha: string;
+  /** Paths that were copied or linked in, never to be committed. */
+  readonly leaveOut?: readonly string[];
 }
 
 /** `place` must be the task's worktree with its git folder given. */
 export async function settleOnBranch(
+  core: RepositoryCore,
   place: GitPlace & { readonly gitDir: string },
   task: TaskBranch,
 ): Promise<OnBranch | Obstructed> {
@@ -44,7 +48,7 @@ export async function settleOnBranch(
     branchTip(place, task.branch),
   ]);
   if (operation !== null) {
-    const message = `A ${operation} is under way in ${place.folder}. Finish it or run \`git ${operation} --abort\` there.`;
+    const message = `A ${operation} is under way in ${place.folder}. Finish it or run \`git ${endingCommand(operation)}\` there.`;
     return { type: "obstructed", reason: "operation-under-way", operation, headSha, message };
   }
   const own = BRANCHES + task.branch;
@@ -59,7 +63,7 @@ export async function settleOnBranch(
     const message = `${place.folder} is on ${from}, which does not contain ${task.branch}. Run \`git switch ${task.branch}\` there.`;
     return { type: "obstructed", reason: "diverged", operation: null, headSha, message };
   }
-  const elsewhere = (await listWorktrees(place)).find((worktree) => worktree.branch === own);
+  const elsewhere = (await holdersOf(core, own)).find((holder) => holder.gitDir !== place.gitDir);
   if (elsewhere !== undefined) {
     const message = `${task.branch} is checked out in ${elsewhere.path}. Switch to another branch there.`;
     return { type: "obstructed", reason: "branch-elsewhere", operation: null, headSha, message };

@@ -19,6 +19,8 @@ export type WorktreeMark =
       readonly taskId: string;
       readonly branch: string;
       readonly startSha: string;
+      /** Paths that were copied or linked in, never to be committed. */
+      readonly leaveOut?: readonly string[];
       /** Set when removing began: all that is worth keeping has a ref, what is left may be half deleted. */
       readonly isBeingRemoved?: boolean;
     }
@@ -116,9 +118,10 @@ function parseMark(text: string | null): WorktreeMark | null {
   }
   if (typeof value !== "object" || value === null) return null;
   const fields = value as Record<string, unknown>;
-  const { kind, planId, taskId, branch, startSha, target, isBeingRemoved } = fields;
+  const { kind, planId, taskId, branch, startSha, target, leaveOut, isBeingRemoved } = fields;
   if (kind === "queue" && typeof target === "string") return { kind, target };
   if (kind !== "task" || typeof planId !== "string" || typeof taskId !== "string") return null;
   if (typeof branch !== "string" || typeof startSha !== "string") return null;
-  return { kind, planId, taskId, branch, startSha, isBeingRemoved: isBeingRemoved === true };
+  const paths = Array.isArray(leaveOut) ? leaveOut.filter((path) => typeof path === "string") : [];
+  return { kind, planId, taskId, branch, startSha, leaveOut: paths, isBeingRemoved: isBeingRemoved === true };
 }

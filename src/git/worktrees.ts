@@ -9,18 +9,21 @@
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { AppError } from "../errors.ts";
+import { holdersOf } from "./branch-holders.ts";
 import { changedFiles, hasUncommittedChanges, untrackedFiles, type ChangedFile } from "./changes.ts";
 import type { CommitText } from "./commit-message.ts";
 import { keepCommit, type KeptRef } from "./kept-refs.ts";
-import { commitAll, type Committed, type TaskPlace } from "./leftovers.ts";
+import { commitAll, EXCLUDED, type Committed, type TaskPlace } from "./leftovers.ts";
 import { operationUnderWay, type GitOperation } from "./operation-under-way.ts";
 import { pathText } from "./paths.ts";
 import { BRANCHES, branchTip, headRef, isAncestor, mustChangeRefs, resolveCommit, shortBranch } from "./refs.ts";
 import { removeWorktree, saveWork, type Removal, type RemoveOptions } from "./remove-worktree.ts";
 import type { RepositoryCore } from "./repository-core.ts";
-import { settleOnBranch, type Obstructed, type TaskBranch } from "./task-branch.ts";
+import { settleOnBranch, type Obstructed } from "./task-branch.ts";
 import { addWorktree, deleteWorktree, liesInOurs, mendPointer, moveAside, taskPath } from "./worktree-folders.ts";
-import { findRecord, listWorktrees, readRecords, type WorktreeMark, type WorktreeRecord } from "./worktree-records.ts";
+import { findRecord, readRecords, writeMark, type WorktreeMark, type WorktreeRecord } from "./worktree-records.ts";
+
+type TaskMark = WorktreeMark & { readonly kind: "task" };
 
 export interface EnsureOptions {
   readonly planId: string;
@@ -93,28 +96,38 @@ export class TaskWorktrees {
   /**
    * Commits all that an agent left uncommitted. Where the agent left the branch, the worktree is brought back if that
    * loses nothing; else (and in the middle of a merge or rebase) the answer says what stands in the way.
-   * Only once no process of the attempt lives. `leaveOut`: paths never to be committed. Throws WORKTREE_FAILED, GIT_FAILED.
+   * Only once no process of the attempt lives. Throws WORKTREE_FAILED, GIT_FAILED.
    */
-  async commitLeftovers(
-    path: string,
-    options: CommitText & { readonly leaveOut?: readonly string[] },
-  ): Promise<Committed | Obstructed> {
+  async commitLeftovers(path: string, text: CommitText): Promise<Committed | Obstructed> {
     return await this.#core.mutate(async () => {
       const { place, mark } = await openTask(this.#core, path);
       await mendPointer(place.folder, place.gitDir);
-      return await commitAll(place, mark, options, options.leaveOut ?? []);
+      return await commitAll(this.#core, place, mark, text);
+    });
+  }
+
+  /**
+   * Notes paths (relative to the worktree) that were copied or linked in, so that they are never committed and never
+   * count as the agent's. Adds to those noted before. Call it before they are made. Throws WORKTREE_FAILED.
+   */
+  async leaveOut(path: string, relativePaths: readonly string[]): Promise<void> {
+    await this.#core.mutate(async () => {
+      const { place, mark } = await openTask(this.#core, path);
+      const all = new Set([...(mark.leaveOut ?? []), ...relativePaths.map((name) => name.replace(/\/+$/, ""))]);
+      await writeMark(place.gitDir, { ...mark, leaveOut: Array.from(all) });
     });
   }
 
   /** What the worktree holds beyond `baseSha`. Safe while an agent works in it. Throws WORKTREE_FAILED, GIT_FAILED. */
   async summary(path: string, baseSha: string): Promise<WorktreeSummary> {
-    const { place } = await openTask(this.#core, path);
+    const { place, mark } = await openTask(this.#core, path);
+    const ours = [".", ...(mark.leaveOut ?? []).map((name) => EXCLUDED + name)];
     const [headSha, ref, tracked, untracked, hasUncommitted] = await Promise.all([
       resolveCommit(place, "HEAD"),
       headRef(place),
       changedFiles(place, baseSha, null),
-      untrackedFiles(place),
-      hasUncommittedChanges(place),
+      untrackedFiles(place, ours),
+      hasUncommittedChanges(place, ours),
     ]);
     const added = untracked.map((name): ChangedFile => ({
       path: pathText(name),
@@ -169,7 +182,7 @@ async function ensureWorktree(core: RepositoryCore, options: EnsureOptions): Pro
   const { planId, taskId, branch, startSha } = options;
   const path = taskPath(core, planId, taskId);
   const record = await findRecord(core.commonDir, path);
-  if (record?.mark?.kind === "task" && isComplete(record)) return await adopt(path, record, record.mark, branch);
+  if (record?.mark?.kind === "task" && isComplete(record)) return await adopt(core, path, record, record.mark, branch);
   const kept = record === null ? [] : await discard(core, record);
   // Something lies there that git does not know: perhaps work whose record someone deleted.
   if (existsSync(path) && (await readdir(path)).length > 0) await moveAside(core, path, `${planId}.${taskId}`);
@@ -188,9 +201,10 @@ function isComplete(record: WorktreeRecord): boolean {
 }
 
 async function adopt(
+  core: RepositoryCore,
   path: string,
   record: WorktreeRecord,
-  mark: WorktreeMark & { readonly kind: "task" },
+  mark: TaskMark,
   branch: string,
 ): Promise<TaskWorktree> {
   if (mark.branch !== branch)
@@ -198,7 +212,7 @@ async function adopt(
   await mendPointer(path, record.gitDir);
   const place: TaskPlace = { folder: path, gitDir: record.gitDir };
   // A deleted branch would leave the agent's git without a HEAD. Everything else stays as the agent left it.
-  if ((await resolveCommit(place, "HEAD")) === null) await settleOnBranch(place, mark);
+  if ((await resolveCommit(place, "HEAD")) === null) await settleOnBranch(core, place, mark);
   const headSha = await resolveCommit(place, "HEAD");
   if (headSha === null) throw failed(path, "its HEAD names no commit", { path });
   return { path, gitDir: record.gitDir, branch, headSha, isCreated: false, kept: [] };
@@ -227,7 +241,7 @@ async function prepareBranch(core: RepositoryCore, options: EnsureOptions): Prom
     });
     return [];
   }
-  const holder = (await listWorktrees(core.place)).find((worktree) => worktree.branch === ref);
+  const [holder] = await holdersOf(core, ref);
   if (holder !== undefined)
     throw failed(branch, `it is checked out in ${holder.path}: switch to another branch there`, { branch });
   if (tip === startSha || (await isAncestor(core.place, startSha, tip))) return [];
@@ -237,7 +251,7 @@ async function prepareBranch(core: RepositoryCore, options: EnsureOptions): Prom
   return kept;
 }
 
-async function openTask(core: RepositoryCore, path: string): Promise<{ place: TaskPlace; mark: TaskBranch }> {
+async function openTask(core: RepositoryCore, path: string): Promise<{ place: TaskPlace; mark: TaskMark }> {
   const record = await findRecord(core.commonDir, path);
   if (record?.mark?.kind === "task" && isComplete(record)) {
     return { place: { folder: path, gitDir: record.gitDir }, mark: record.mark };

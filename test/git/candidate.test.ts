@@ -182,8 +182,10 @@ describe("the queue's worktree", () => {
     const side = fixture.commitOn("main", { "a.txt": "side\n" });
     writeFileSync(join(path, "a.txt"), "own\n");
     fixture.gitIn(path, "commit", "-q", "-am", "by a check");
-    expect(() => fixture.gitIn(path, "merge", side)).toThrow();
+    expect(() => fixture.gitIn(path, "rebase", side)).toThrow();
     expect(await repository.queueWorktree("main", sha)).toBe(path);
+    const gitDir = fixture.gitIn(path, "rev-parse", "--absolute-git-dir");
+    expect(existsSync(join(gitDir, "rebase-merge"))).toBe(false);
     expect(fixture.gitIn(path, "status", "--porcelain")).toBe("");
   });
 

@@ -1,5 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { MoveOutcome, MoveRefused } from "../../src/git/move-target.ts";
@@ -74,7 +84,7 @@ describe("X3: where the target is checked out, git itself fast-forwards that che
     fixture.git("config", "core.hooksPath", ".myhooks");
     mkdirSync(join(fixture.path, ".myhooks"));
     const log = join(fixture.root, "hook log");
-    const script = `#!/bin/sh\ncat\nprintf '%s|%s|%s\\n' "$PWD" "$(git config core.hooksPath)" "$(git config commit.gpgsign)" >> "${log.replaceAll('"', '\\"').replaceAll("$", "\\$")}"\ngit log --onel -1 >/dev/null || exit 9\n`;
+    const script = `#!/bin/sh\ncat\nprintf '%s|%s|%s\\n' "$PWD" "$(git config core.hooksPath)" "$(git config commit.gpgsign)" >> "${log.replaceAll('"', '\\"').replaceAll("$", "\\$")}"\ngit status --shor >/dev/null || echo refused >> "${log.replaceAll('"', '\\"').replaceAll("$", "\\$")}"\n`;
     writeFileSync(join(fixture.path, ".myhooks/post-merge"), script, { mode: 0o755 });
     const to = fixture.commitOn("main", { "a.txt": "a2\n" });
     expect(await move(to)).toEqual({ type: "moved", how: "checkout" });
@@ -369,6 +379,84 @@ describe("X3: where the target is checked out nowhere, the ref moves with its ol
     const refusal = await expectRefusal(fixture.commitOn("main", { "b.txt": "b2\n" }));
     expect(refusal.reason).toBe("git-refused");
     rmSync(join(fixture.path, ".git/hooks/reference-transaction"));
+  });
+});
+
+describe("a user who switches branches in the very moment", () => {
+  /** The next git command with `word` in it first does what the user does. */
+  async function withUser(
+    word: string,
+    when: "before" | "after",
+    command: string,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const bin = mkdtempSync(join(tmpdir(), "orchestrator-bin-"));
+    const path = process.env["PATH"] ?? "";
+    const quoted = fixture.path.replaceAll("'", "'\\''");
+    const user = `(cd '${quoted}' && PATH='${path}' && unset GIT_DIR && ${command}) >/dev/null 2>&1`;
+    const once = `case "$* " in *" ${word} "*) if rm ${bin}/armed 2>/dev/null; then`;
+    const act = when === "before" ? `${user}; exec git "$@"` : `git "$@"; code=$?; ${user}; exit $code`;
+    writeFileSync(join(bin, "armed"), "");
+    writeFileSync(join(bin, "git"), `#!/bin/sh\nPATH='${path}'\n${once} ${act}; fi;; esac\nexec git "$@"\n`, {
+      mode: 0o755,
+    });
+    process.env["PATH"] = `${bin}:${path}`;
+    try {
+      await work();
+      expect(existsSync(join(bin, "armed"))).toBe(false);
+    } finally {
+      process.env["PATH"] = path;
+      rmSync(bin, { recursive: true });
+    }
+  }
+
+  test("away from the target, to a branch that git then moves: it is told, with the command that takes it back", async () => {
+    const from = fixture.tip("main");
+    fixture.git("branch", "other");
+    const to = fixture.commitOn("main", { "a.txt": "a2\n" });
+    await withUser("merge", "before", "git switch other", async () => {
+      const outcome = await move(to, "main", from);
+      expect(outcome).toMatchObject({ type: "refused", reason: "checkout-changed", worktree: fixture.path });
+      expect(fixture.tip("main")).toBe(from);
+      if (outcome.type === "refused") execFileSync("sh", ["-c", outcome.command], { stdio: "pipe" });
+      expect(fixture.tip("other")).toBe(from);
+      expect(fixture.read("a.txt")).toBe("a1\n");
+    });
+  });
+
+  test("away from the target, to something else: it is told, and nothing moved", async () => {
+    const from = fixture.tip("main");
+    fixture.git("branch", "other", fixture.commitOn("main", { "b.txt": "other\n" }));
+    const to = fixture.commitOn("main", { "a.txt": "a2\n" });
+    await withUser("merge", "before", "git switch other", async () => {
+      expect(await move(to, "main", from)).toMatchObject({ type: "refused", reason: "checkout-changed" });
+      expect(fixture.tip("main")).toBe(from);
+    });
+    expect(await move(to, "main", from)).toEqual({ type: "moved", how: "ref" });
+  });
+
+  test("to the target, before its ref moves: the ref goes back, and the next try fast-forwards the checkout", async () => {
+    const from = fixture.tip("main");
+    fixture.git("switch", "-q", "-c", "other");
+    const to = fixture.commitOn("main", { "a.txt": "a2\n" });
+    await withUser("update-ref", "before", "git switch main", async () => {
+      expect(await move(to, "main", from)).toMatchObject({ type: "refused", reason: "checkout-changed" });
+      expect(fixture.tip("main")).toBe(from);
+      expect(fixture.git("status", "--porcelain")).toBe("");
+    });
+    expect(await move(to, "main", from)).toEqual({ type: "moved", how: "checkout" });
+    expect(fixture.read("a.txt")).toBe("a2\n");
+  });
+
+  test("to the target, after its ref moved: all is well", async () => {
+    const from = fixture.tip("main");
+    fixture.git("switch", "-q", "-c", "other");
+    const to = fixture.commitOn("main", { "a.txt": "a2\n" });
+    await withUser("update-ref", "after", "git switch main", async () => {
+      expect(await move(to, "main", from)).toEqual({ type: "moved", how: "ref" });
+      expect(fixture.tip("main")).toBe(to);
+      expect(fixture.git("status", "--porcelain")).toBe("");
+    });
   });
 });
 

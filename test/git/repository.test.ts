@@ -238,6 +238,21 @@ describe("running git", () => {
     });
   });
 
+  test("a command that reads stdin gets its end, also when nothing is given", async () => {
+    const place = { folder: fixture.path };
+    expect(await git(place, ["hash-object", "--stdin"], { timeoutMs: 20_000 })).toBe(
+      "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    );
+    expect(await git(place, ["stripspace"], { input: "a  \n\n\nb\n" })).toBe("a\n\nb");
+  });
+
+  test("endless output is cut and its writer ended", async () => {
+    fixture.git("config", "alias.endless", "!exec yes");
+    const result = await runGit({ folder: fixture.path }, ["endless"], { maxOutputBytes: 1000, timeoutMs: 20_000 });
+    expect(result).toMatchObject({ isTruncated: true });
+    expect(result.stdout).toHaveLength(1000);
+  });
+
   test("death by a signal is no success", async () => {
     fixture.git("config", "alias.die", "!kill -9 $PPID");
     const result = await runGit({ folder: fixture.path }, ["die"]);

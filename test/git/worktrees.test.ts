@@ -212,6 +212,22 @@ describe("X2: a worktree for each task", () => {
 });
 
 describe("the task's branch from before", () => {
+  test("is not touched while the user has it checked out or is rebasing it", async () => {
+    const own = fixture.commitOn("main", { "a.txt": "own\n" });
+    fixture.git("branch", start.branch, own);
+    fixture.write("a.txt", "a2\n");
+    const startSha = fixture.commit("more");
+    fixture.git("switch", "-q", start.branch);
+    await expect(repository.worktrees.ensure({ ...start, startSha })).rejects.toMatchObject({
+      code: "WORKTREE_FAILED",
+    });
+    expect(() => fixture.git("rebase", "main")).toThrow();
+    await expect(repository.worktrees.ensure({ ...start, startSha })).rejects.toMatchObject({
+      code: "WORKTREE_FAILED",
+    });
+    expect(fixture.tip(start.branch)).toBe(own);
+  });
+
   test("is reused when it descends from the start", async () => {
     const own = fixture.commitOn("main", { "own.txt": "own\n" });
     fixture.git("branch", start.branch, own);
@@ -286,36 +302,39 @@ describe("section 6: work left uncommitted is committed for the agent", () => {
     );
   });
 
-  test("what was copied in is left out", async () => {
+  test("what was copied or linked in is left out, also when the worktree goes", async () => {
     const made = await repository.worktrees.ensure(start);
+    await repository.worktrees.leaveOut(made.path, ["[.]*", "node_modules/"]);
+    await repository.worktrees.leaveOut(made.path, [".env"]);
     put(made, ".env", "SECRET=1\n");
-    put(made, "new.txt", "new\n");
-    const outcome = await repository.worktrees.commitLeftovers(made.path, { ...text, leaveOut: [".env"] });
-    expect(outcome).toMatchObject({ type: "committed", files: ["new.txt"] });
-    expect(inside(made, "status", "--porcelain")).toBe("?? .env");
+    put(made, "[.]*", "SECRET=2\n");
+    symlinkSync(fixture.path, join(made.path, "node_modules"));
+    expect(await repository.worktrees.summary(made.path, start.startSha)).toMatchObject({
+      files: [],
+      hasUncommitted: false,
+    });
+    put(made, ".new", "new\n");
+    const outcome = await repository.worktrees.commitLeftovers(made.path, text);
+    expect(outcome).toMatchObject({ type: "committed", files: [".new"] });
+    expect(inside(made, "status", "--porcelain").split("\n").sort()).toEqual(["?? .env", "?? [.]*", "?? node_modules"]);
+    put(made, ".late", "late\n");
+    const [kept] = (await repository.worktrees.remove(start)).kept;
+    expect(fixture.git("diff", "--name-only", outcome.type === "committed" ? outcome.sha : "", kept?.ref ?? "")).toBe(
+      ".late",
+    );
   });
 
   test("a repository that the agent made inside is told and left alone", async () => {
     const made = await repository.worktrees.ensure(start);
-    for (const name of ["empty repo", "full repo"]) fixture.gitIn(made.path, "init", "-q", name);
-    fixture.gitIn(
-      join(made.path, "full repo"),
-      "-c",
-      "user.name=x",
-      "-c",
-      "user.email=x@x",
-      "commit",
-      "-q",
-      "--allow-empty",
-      "-m",
-      "x",
-    );
-    put(made, "new.txt", "new\n");
+    for (const name of ["[e]*", "full repo"]) fixture.gitIn(made.path, "init", "-q", name);
+    const identity = ["-c", "user.name=x", "-c", "user.email=x@x"];
+    fixture.gitIn(join(made.path, "full repo"), ...identity, "commit", "-q", "--allow-empty", "-m", "x");
+    put(made, "extra.txt", "new\n");
     const outcome = await repository.worktrees.commitLeftovers(made.path, text);
     expect(outcome).toMatchObject({
       type: "committed",
-      files: ["new.txt"],
-      nestedRepositories: ["empty repo/", "full repo/"],
+      files: ["extra.txt"],
+      nestedRepositories: ["[e]*/", "full repo/"],
     });
   });
 
@@ -429,7 +448,29 @@ describe("section 6: work left uncommitted is committed for the agent", () => {
       type: "committed",
       files: ["one.txt"],
     });
-    expect(await repository.worktrees.remove(start)).toMatchObject({ isRemoved: true });
+    expect(await repository.worktrees.remove(start)).toMatchObject({ isRemoved: true, keptFolders: [] });
+    inner.dispose();
+  });
+
+  test("a submodule that the agent worked in is moved out whole before the worktree goes; an untouched one is not", async () => {
+    const inner = makeFixture();
+    const allowed = ["-c", "protocol.file.allow=always", "submodule", "--quiet"];
+    for (const name of ["touched", "untouched"]) fixture.git(...allowed, "add", inner.path, name);
+    const startSha = fixture.commit("with submodules");
+    const made = await repository.worktrees.ensure({ ...start, startSha });
+    inside(made, ...allowed, "update", "--init");
+    const own = join(made.path, "touched");
+    writeFileSync(join(own, "inner.txt"), "1\n");
+    fixture.gitIn(own, "add", "-A");
+    fixture.gitIn(own, "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-q", "-m", "in the submodule");
+    const sha = fixture.gitIn(own, "rev-parse", "HEAD");
+    writeFileSync(join(own, "later.txt"), "2\n");
+    const { keptFolders } = await repository.worktrees.remove(start);
+    expect(keptFolders).toHaveLength(1);
+    const kept = keptFolders[0] ?? "";
+    expect(fixture.gitIn(kept, "rev-parse", "HEAD")).toBe(sha);
+    expect(fixture.gitIn(kept, "status", "--porcelain")).toBe("?? later.txt");
+    expect(existsSync(made.path)).toBe(false);
     inner.dispose();
   });
 });

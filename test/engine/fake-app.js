@@ -113,10 +113,6 @@ export async function createApp({ commonDir, mainWorktree, stateDir, engineVersi
       stopEngine("asked to");
       return ok("stopping");
     },
-    stop_hanging: async (_input, { signal }) => {
-      await aborted(signal);
-      return ok(null);
-    },
   };
 
   return {

@@ -64,7 +64,7 @@ function packageAt(path: string, folder: string): PackageUnderTest {
     path,
     pipeProgram: join(path, "dist", "engine", "pipe-main.js"),
     withVersion: (version) => {
-      const other = join(folder, `package-${version}`);
+      const other = mkdtempSync(join(folder, `package-${version}-`));
       cpSync(path, other, { recursive: true, verbatimSymlinks: true });
       setVersion(other, version);
       return packageAt(other, folder);

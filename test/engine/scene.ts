@@ -289,7 +289,7 @@ export function isAlive(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     return !["Z", "X"].includes(stat.slice(stat.lastIndexOf(")") + 2)[0] ?? "X");
-  } catch (thrown) {
+  } catch {
     if (existsSync("/proc/self")) return false;
     try {
       process.kill(pid, 0);

@@ -2,7 +2,7 @@
  * Takes a task's worktree away, after everything in it that is merged nowhere has got a ref.
  *
  * The order makes each step repeatable: save, mark as being removed, branch, folder, record. A kill before the mark
- * saves again (the same commit is kept once); after it, the folder may be half deleted and is not looked at any more.
+ * saves once more (then two refs keep the same work); after it, the folder may be half deleted and is not looked at any more.
  */
 import { existsSync } from "node:fs";
 import { holdersOf } from "./branch-holders.ts";

@@ -116,17 +116,30 @@ export class AppAccess {
     if (board.hasPlan(planId)) return planId;
     const row = store.plans.get(planId);
     if (row === null) {
-      const near = nearestName(planId, store.plans.list().map((plan) => plan.id));
-      throw new AppError("PLAN_NOT_FOUND", `there is no plan "${planId}"${near === null ? "" : `; did you mean "${near}"?`}`);
+      const near = nearestName(
+        planId,
+        store.plans.list().map((plan) => plan.id),
+      );
+      throw new AppError(
+        "PLAN_NOT_FOUND",
+        `there is no plan "${planId}"${near === null ? "" : `; did you mean "${near}"?`}`,
+      );
     }
     const { id, name, goal, target, maxConcurrent, budget, createdAtMs, paused } = row;
-    addPlan(this.parts, { id, name, goal, target, maxConcurrent, budget, createdAtMs, paused }, store.tasks.listByPlan(id));
+    addPlan(
+      this.parts,
+      { id, name, goal, target, maxConcurrent, budget, createdAtMs, paused },
+      store.tasks.listByPlan(id),
+    );
     return await Promise.resolve(planId);
   }
 
   /** The latest plans of all, ended ones too. */
   async openRecentPlans(count: number): Promise<string[]> {
-    const latest = this.parts.store.plans.list().sort((left, right) => left.createdAtMs - right.createdAtMs).slice(-count);
+    const latest = this.parts.store.plans
+      .list()
+      .sort((left, right) => left.createdAtMs - right.createdAtMs)
+      .slice(-count);
     for (const plan of latest) await this.openPlan(plan.id);
     return latest.map((plan) => plan.id);
   }
@@ -141,7 +154,10 @@ export class AppAccess {
       const { nodes } = board.plan(planId);
       if (nodes.has(id)) return `${planId}/${id}`;
       const near = nearestName(id, nodes.keys());
-      throw new AppError("TASK_NOT_FOUND", `plan "${planId}" has no task "${id}"${near === null ? "" : `; did you mean "${near}"?`}`);
+      throw new AppError(
+        "TASK_NOT_FOUND",
+        `plan "${planId}" has no task "${id}"${near === null ? "" : `; did you mean "${near}"?`}`,
+      );
     }
     const found = this.#plansWith(name);
     const [only] = found;
@@ -173,7 +189,8 @@ export class AppAccess {
 
   /** US dollars that a plan's attempts cost so far; null when no CLI told. */
   costOf(planId: string): number | null {
-    return this.parts.store.attempts.costOf(planId);
+    const { costUsd, tokens } = this.parts.store.attempts.usageOf(planId);
+    return costUsd === 0 && tokens.outputTokens === 0 ? null : costUsd;
   }
 
   /** What a task changed against where it began, merged or not. */
@@ -185,7 +202,8 @@ export class AppAccess {
     const head = record.mergedSha ?? work.headSha ?? (await repository.branchTip(branchOf(record)));
     if (head === null) return "";
     // A merge commit's first parent is the target as it was: the difference is the task's own work.
-    const base = record.mergedSha === null ? work.baseSha : ((await repository.resolve(`${record.mergedSha}^1`)) ?? work.baseSha);
+    const base =
+      record.mergedSha === null ? work.baseSha : ((await repository.resolve(`${record.mergedSha}^1`)) ?? work.baseSha);
     const diff = await repository.diff(base, head, { format: "patch", maxBytes: MAX_DIFF_BYTES });
     return diff.text;
   }

@@ -53,7 +53,11 @@ export const createApp: CreateHost = async (options) => {
   });
   store.onCommit((events) => bus.publish(events));
 
-  const guard = new Guard({ engineId, logFile: join(options.stateDir, "engine.log"), log: (entry) => options.log.write(entry.message) });
+  const guard = new Guard({
+    engineId,
+    logFile: join(options.stateDir, "engine.log"),
+    log: (entry) => options.log.write(entry.message),
+  });
   const processes = new ProcessManager({
     engineId,
     clock: systemClock,
@@ -88,7 +92,14 @@ export const createApp: CreateHost = async (options) => {
     },
   };
   const scheduler = new Scheduler(parts);
-  const app = new AppAccess({ parts, scheduler, config, version: options.engineVersion, stateFolder: options.stateDir, variables });
+  const app = new AppAccess({
+    parts,
+    scheduler,
+    config,
+    version: options.engineVersion,
+    stateFolder: options.stateDir,
+    variables,
+  });
   access.app = app;
   guard.start();
   const { recovered } = await scheduler.start();

@@ -33,7 +33,7 @@ export const control: Operation<ControlInput, ControlOutput> = {
   name: "control",
   title: "Steer a plan or a task",
   description:
-    "Pauses, resumes, cancels, retries, skips, merges, approves or releases a plan (`plan`) or a task (`task`). task_status with include: [\"why\"] names the action that clears each wait.",
+    'Pauses, resumes, cancels, retries, skips, merges, approves or releases a plan (`plan`) or a task (`task`). task_status with include: ["why"] names the action that clears each wait.',
   audience: "operator",
   isTool: true,
   isReading: false,
@@ -41,7 +41,11 @@ export const control: Operation<ControlInput, ControlOutput> = {
   output,
   run: steer,
   text: (result) =>
-    [result.summary, nextLine(result.next), ...result.tasks.slice(0, 20).map(({ task, state }) => `- ${task}: ${state}`)].join("\n"),
+    [
+      result.summary,
+      nextLine(result.next),
+      ...result.tasks.slice(0, 20).map(({ task, state }) => `- ${task}: ${state}`),
+    ].join("\n"),
 };
 
 async function steer(app: App, value: ControlInput, call: ActingCall): Promise<ControlOutput> {
@@ -55,8 +59,15 @@ async function steer(app: App, value: ControlInput, call: ActingCall): Promise<C
     return call.commit(() => {
       const keys = controlPlan(board, planId, action, clock.nowMs());
       app.savePlan(planId);
-      const done = keys.length === 0 ? "" : ` (${keys.length} ${keys.length === 1 ? "task" : "tasks"})`;
-      return answer(app, action, planId, keys, `${action} carried out on plan ${planId}${done}`);
+      const count = `${keys.length} ${keys.length === 1 ? "task" : "tasks"}`;
+      const isOnPlan = action === "pause" || action === "resume";
+      const done =
+        keys.length > 0
+          ? `${action}: plan ${planId} (${count})`
+          : isOnPlan
+            ? `${action}: plan ${planId}`
+            : `nothing to ${action} in plan ${planId}`;
+      return answer(app, action, planId, keys, done);
     });
   }
   const key = await app.findTask(value.task ?? "");

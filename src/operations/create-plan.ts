@@ -7,13 +7,17 @@ import { submitPlan } from "./submit-plan.ts";
 const input = planInputSchema.extend({
   tasks: planInputSchema.shape.tasks
     .optional()
-    .describe("The tasks. Left out: the orchestrator role decomposes `goal` into tasks, which are shown before they start."),
+    .describe(
+      "The tasks. Left out: the orchestrator role decomposes `goal` into tasks, which are shown before they start.",
+    ),
   into: z.string().max(250).optional().describe("Merge into a new branch of this name, made from the target's tip."),
   dryRun: z.boolean().optional().describe("Check everything and tell what would happen; change nothing."),
   start: z
     .boolean()
     .optional()
-    .describe("Start at once. Default: true with tasks; false with a goal alone (then `control resume` starts what was shown)."),
+    .describe(
+      "Start at once. Default: true with tasks; false with a goal alone (then `control resume` starts what was shown).",
+    ),
   file: z.string().max(4096).optional().describe("The file the plan came from, for continuing it by name."),
   key: KEY,
 });

@@ -10,12 +10,23 @@ import { nearestName } from "../nearest-name.ts";
 import { OPERATIONS } from "./list.ts";
 import type { ActingCall, Operation, OperationCall, OperationResult } from "./operation.ts";
 
-export async function callOperation(app: App, name: string, value: unknown, call: OperationCall): Promise<OperationResult> {
+export async function callOperation(
+  app: App,
+  name: string,
+  value: unknown,
+  call: OperationCall,
+): Promise<OperationResult> {
   try {
     const operation = OPERATIONS.find((candidate) => candidate.name === name);
     if (operation === undefined) {
-      const near = nearestName(name, OPERATIONS.map((candidate) => candidate.name));
-      throw new AppError("INPUT_INVALID", `there is no operation "${name.slice(0, 60)}"${near === null ? "" : `; did you mean "${near}"?`}`);
+      const near = nearestName(
+        name,
+        OPERATIONS.map((candidate) => candidate.name),
+      );
+      throw new AppError(
+        "INPUT_INVALID",
+        `there is no operation "${name.slice(0, 60)}"${near === null ? "" : `; did you mean "${near}"?`}`,
+      );
     }
     return await carryOut(app, operation, value ?? {}, call);
   } catch (thrown) {
@@ -36,11 +47,14 @@ async function carryOut(
   const parsed = operation.input.safeParse(value);
   if (!parsed.success) {
     const problems = describeInvalid(parsed.error, operation.input).map((problem) => problem.message);
-    throw new AppError("INPUT_INVALID", `${operation.name}: ${problems.slice(0, 5).join("; ")}`, { details: { problems: problems.slice(0, 30) } });
+    throw new AppError("INPUT_INVALID", `${operation.name}: ${problems.slice(0, 5).join("; ")}`, {
+      details: { problems: problems.slice(0, 30) },
+    });
   }
   const key = requestKeyOf(parsed.data, call);
   const inputHash = hashOf(parsed.data);
-  const answered = key === null || operation.isReading ? null : app.parts.store.requestKeys.findAnswer(key, operation.name, inputHash);
+  const answered =
+    key === null || operation.isReading ? null : app.parts.store.requestKeys.findAnswer(key, operation.name, inputHash);
   if (answered !== null) return resultOf(operation, answered.response as object);
   if (!operation.isReading && app.scheduler.isStopping) {
     throw new AppError("ENGINE_STOPPING", "the engine is shutting down and takes no new work; call again in a moment");
@@ -53,7 +67,8 @@ async function carryOut(
         const first = key === null ? null : app.parts.store.requestKeys.findAnswer(key, operation.name, inputHash);
         if (first !== null) return first.response as ReturnType<typeof work>;
         const output = work();
-        if (key !== null) app.parts.store.requestKeys.put({ key, operation: operation.name, inputHash, response: output });
+        if (key !== null)
+          app.parts.store.requestKeys.put({ key, operation: operation.name, inputHash, response: output });
         return output;
       }),
   };

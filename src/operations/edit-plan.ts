@@ -2,7 +2,7 @@
 import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
 import type { TaskSpec } from "../plan/records.ts";
-import { checkNames, normalizeTask, type TaskInput } from "../plan/schema.ts";
+import { checkNames, normalizeTask } from "../plan/schema.ts";
 import { applyEdit, checkEdit, type PlanEdit } from "../scheduler/submit.ts";
 import type { ActingCall } from "./operation.ts";
 import { warningsFor } from "./submit-plan.ts";
@@ -43,7 +43,7 @@ export async function editPlan(app: App, value: UpdatePlanInput, call: ActingCal
 }
 
 /** The task as it is with the given fields changed. Throws TASK_NOT_FOUND. */
-function merged(app: App, planId: string, change: Partial<TaskInput> & { id: string }): TaskSpec {
+function merged(app: App, planId: string, change: NonNullable<UpdatePlanInput["change"]>[number]): TaskSpec {
   const node = app.parts.board.plan(planId).nodes.get(change.id);
   if (node === undefined) throw new AppError("TASK_NOT_FOUND", `plan "${planId}" has no task "${change.id}"`);
   const { spec } = node.record;

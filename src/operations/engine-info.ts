@@ -12,9 +12,18 @@ const output = z.object({
   stateFolder: z.string(),
   startedAt: z.string(),
   limitAgents: z.number(),
-  providers: z.array(z.object({ name: z.string(), state: z.string(), until: z.string().nullable(), reason: z.string().nullable() })),
+  providers: z.array(
+    z.object({ name: z.string(), state: z.string(), until: z.string().nullable(), reason: z.string().nullable() }),
+  ),
   processes: z.array(
-    z.object({ id: z.string(), label: z.string(), pid: z.number().nullable(), state: z.string(), startedAt: z.string(), lastOutputAt: z.string() }),
+    z.object({
+      id: z.string(),
+      label: z.string(),
+      pid: z.number().nullable(),
+      state: z.string(),
+      startedAt: z.string(),
+      lastOutputAt: z.string(),
+    }),
   ),
   /** Names of variables that clients brought for providers; never values. */
   variables: z.array(z.string()),
@@ -46,7 +55,8 @@ export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>
         const gate = board.gate(health.name, nowMs);
         return {
           name: health.name,
-          state: gate.state === "open-to-all" ? "healthy" : `${gate.code}${gate.state === "one-probe" ? " (probing)" : ""}`,
+          state:
+            gate.state === "open-to-all" ? "healthy" : `${gate.code}${gate.state === "one-probe" ? " (probing)" : ""}`,
           until: gate.state === "shut" ? new Date(gate.untilMs).toISOString() : null,
           reason: health.reason,
         };
@@ -63,5 +73,7 @@ export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>
     });
   },
   text: (result) =>
-    [result.summary, ...result.processes.map((child) => `${child.pid ?? "-"} ${child.label} ${child.state}`)].join("\n"),
+    [result.summary, ...result.processes.map((child) => `${child.pid ?? "-"} ${child.label} ${child.state}`)].join(
+      "\n",
+    ),
 };

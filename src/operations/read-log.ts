@@ -12,7 +12,14 @@ const output = z.object({
   summary: z.string(),
   seq: z.number(),
   events: z.array(
-    z.object({ seq: z.number(), at: z.string(), plan: z.string().nullable(), task: z.string().nullable(), type: z.string(), text: z.string() }),
+    z.object({
+      seq: z.number(),
+      at: z.string(),
+      plan: z.string().nullable(),
+      task: z.string().nullable(),
+      type: z.string(),
+      text: z.string(),
+    }),
   ),
   turns: z.array(z.object({ id: z.number(), at: z.string(), attempt: z.string(), kind: z.string(), text: z.string() })),
 });
@@ -33,7 +40,8 @@ export const readLog: Operation<Input, Output> = {
     const { store } = app.parts;
     const limit = value.limit ?? 200;
     const task = value.task === undefined ? null : await app.findTask(value.task);
-    const planId = task === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (task.split("/")[0] ?? null);
+    const planId =
+      task === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (task.split("/")[0] ?? null);
     const taskId = task === null ? null : (task.split("/")[1] ?? null);
     const events = store.events.since(value.since ?? 0, {
       limit,
@@ -62,7 +70,10 @@ export const readLog: Operation<Input, Output> = {
     };
   },
   text: (result) =>
-    [...result.events.map((event) => `${event.at} ${event.task ?? event.plan ?? ""} ${event.type} ${event.text}`), ...result.turns.map((turn) => `[${turn.kind}] ${turn.text}`)].join("\n"),
+    [
+      ...result.events.map((event) => `${event.at} ${event.task ?? event.plan ?? ""} ${event.type} ${event.text}`),
+      ...result.turns.map((turn) => `[${turn.kind}] ${turn.text}`),
+    ].join("\n"),
 };
 
 /** An event's facts in one line. */

@@ -55,9 +55,22 @@ async function report(app: App, value: ReportResultInput, call: ActingCall): Pro
   return call.commit(() => {
     const { summary, verdict, followUps } = value;
     store.tasks.setWork(planId, taskId, {
-      report: { status, summary, ...(verdict === undefined ? {} : { verdict }), ...(followUps === undefined ? {} : { followUps }) },
+      report: {
+        status,
+        summary,
+        ...(verdict === undefined ? {} : { verdict }),
+        ...(followUps === undefined ? {} : { followUps }),
+      },
     });
-    store.events.append({ planId, taskId, attemptId, body: { type: "report", status, summary: summary.slice(0, 2_000) } });
-    return { summary: `Your report (${status}) is kept.`, next: "End your turn now; what you left uncommitted is committed for you." };
+    store.events.append({
+      planId,
+      taskId,
+      attemptId,
+      body: { type: "report", status, summary: summary.slice(0, 2_000) },
+    });
+    return {
+      summary: `Your report (${status}) is kept.`,
+      next: "End your turn now; what you left uncommitted is committed for you.",
+    };
   });
 }

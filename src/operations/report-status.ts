@@ -18,19 +18,30 @@ const MAX_TURNS = 40;
 
 export async function reportStatus(app: App, value: TaskStatusInput, call: OperationCall): Promise<TaskStatusOutput> {
   const only = value.task !== undefined ? await app.findTask(value.task) : null;
-  const planId = only === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (only.split("/")[0] ?? "");
+  const planId =
+    only === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (only.split("/")[0] ?? "");
   if (value.waitSeconds !== undefined && value.waitSeconds > 0) {
-    await untilChanged(app, { planId, since: value.since ?? app.parts.store.events.lastSeq(), waitMs: value.waitSeconds * 1000 }, call);
+    await untilChanged(
+      app,
+      { planId, since: value.since ?? app.parts.store.events.lastSeq(), waitMs: value.waitSeconds * 1000 },
+      call,
+    );
   }
   const { store, board, clock } = app.parts;
   if (planId === null && [...board.plans()].length === 0) await app.openRecentPlans(3);
   const seq = store.events.lastSeq();
-  const plans = planId === null ? [...board.plans()].filter((plan) => value.since !== undefined || !isSettled(plan)) : [board.plan(planId)];
+  const plans =
+    planId === null
+      ? [...board.plans()].filter((plan) => value.since !== undefined || !isSettled(plan))
+      : [board.plan(planId)];
   const shown = (planId === null && plans.length === 0 ? lastPlans(board.plans()) : plans).slice(-MAX_PLANS);
   const changed = value.since === undefined ? null : changedSince(app, value.since, planId);
   const nowMs = clock.nowMs();
   const wantsWhy = value.include?.includes("why") ?? false;
-  const statuses = only === null ? shown.map((plan) => planStatus(app, plan, { changed, offset: value.offset ?? 0, wantsWhy, nowMs })) : [];
+  const statuses =
+    only === null
+      ? shown.map((plan) => planStatus(app, plan, { changed, offset: value.offset ?? 0, wantsWhy, nowMs }))
+      : [];
   const detail = only === null ? undefined : await taskDetail(app, board.node(only), value, nowMs);
   return {
     ...headline(statuses, detail),
@@ -109,7 +120,10 @@ function planStatus(
   const nodes = [...plan.nodes.values()].filter(
     (node) => options.changed === null || options.changed.has(taskKey(node.record)),
   );
-  nodes.sort((left, right) => URGENCY[left.record.state] - URGENCY[right.record.state] || left.record.ordinal - right.record.ordinal);
+  nodes.sort(
+    (left, right) =>
+      URGENCY[left.record.state] - URGENCY[right.record.state] || left.record.ordinal - right.record.ordinal,
+  );
   const page = nodes.slice(options.offset, options.offset + MAX_TASKS);
   const { record } = plan;
   return {
@@ -213,7 +227,10 @@ function history(app: App, key: TaskKey): TaskDetail["history"] {
 
 function page(text: string, offset: number): string {
   const rest = text.length - offset - MAX_TEXT;
-  return text.slice(offset, offset + MAX_TEXT) + (rest > 0 ? `\n… ${rest} more characters: call again with offset: ${offset + MAX_TEXT}` : "");
+  return (
+    text.slice(offset, offset + MAX_TEXT) +
+    (rest > 0 ? `\n… ${rest} more characters: call again with offset: ${offset + MAX_TEXT}` : "")
+  );
 }
 
 function headline(plans: readonly PlanStatus[], detail: TaskDetail | undefined): { summary: string; next: string } {

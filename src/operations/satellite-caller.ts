@@ -6,10 +6,16 @@ import type { Caller, OperationCall } from "./operation.ts";
 export function satelliteOf(app: App, call: OperationCall): Extract<Caller, { role: "satellite" }> {
   const { caller } = call;
   if (caller.role !== "satellite") {
-    throw new AppError("NOT_ALLOWED", "only an agent that carries out a task can call this; an operator has task_status");
+    throw new AppError(
+      "NOT_ALLOWED",
+      "only an agent that carries out a task can call this; an operator has task_status",
+    );
   }
   if (app.scheduler.attemptOf(`${caller.planId}/${caller.taskId}`) !== caller.attemptId) {
-    throw new AppError("NOT_ALLOWED", `attempt ${caller.attemptId} of ${caller.planId}/${caller.taskId} has ended: end your turn`);
+    throw new AppError(
+      "NOT_ALLOWED",
+      `attempt ${caller.attemptId} of ${caller.planId}/${caller.taskId} has ended: end your turn`,
+    );
   }
   return caller;
 }

@@ -10,7 +10,11 @@ export const KEY = z
   .describe("Your own id for this request: sent twice, it is carried out once and both calls get the first answer.");
 
 export const PLAN_ID = z.string().min(1).max(64).describe("A plan's id.");
-export const TASK_NAME = z.string().min(1).max(200).describe("A task: PLAN/TASK, or the task's id alone where only one plan has it.");
+export const TASK_NAME = z
+  .string()
+  .min(1)
+  .max(200)
+  .describe("A task: PLAN/TASK, or the task's id alone where only one plan has it.");
 
 export const taskStateSchema = z.enum(TASK_STATES);
 

@@ -10,27 +10,36 @@ import { submitPlan } from "./submit-plan.ts";
 
 export async function spawn(app: App, value: SpawnAgentInput, call: ActingCall): Promise<SpawnAgentOutput> {
   if (value.task !== undefined) {
-    throw new AppError("NOT_SUPPORTED", "another turn for an agent that ran before is not in this version yet; give `prompt` without `task` for a new agent");
+    throw new AppError(
+      "NOT_SUPPORTED",
+      "another turn for an agent that ran before is not in this version yet; give `prompt` without `task` for a new agent",
+    );
   }
   const { plan, key: _key, target, task: _task, ...input } = value;
   if (plan === undefined) return await spawnAlone(app, input, target, call);
-  if (target !== undefined) throw new AppError("INPUT_INVALID", "`target` is for a plan of its own; this one has its target already");
+  if (target !== undefined)
+    throw new AppError("INPUT_INVALID", "`target` is for a plan of its own; this one has its target already");
   const planId = await app.openPlan(plan);
-  const id = input.id ?? freeId(slugOf(input.title ?? input.prompt), (taken) => app.parts.board.plan(planId).nodes.has(taken));
+  const id =
+    input.id ?? freeId(slugOf(input.title ?? input.prompt), (taken) => app.parts.board.plan(planId).nodes.has(taken));
   // The edit's answer is what is stored under the key, so it is made to say all that this one says.
   let answer: SpawnAgentOutput | null = null;
-  const edited = await editPlan(app, { plan: planId, add: [{ ...input, id }] }, {
-    ...call,
-    commit: (work) => {
-      const stored = call.commit(() => {
-        const result = work();
-        const warnings = "warnings" in result ? (result.warnings as string[]) : [];
-        return outputOf(planId, id, warnings);
-      });
-      answer = stored;
-      return stored as unknown as ReturnType<typeof work>;
+  const edited = await editPlan(
+    app,
+    { plan: planId, add: [{ ...input, id }] },
+    {
+      ...call,
+      commit: (work) => {
+        const stored = call.commit(() => {
+          const result = work();
+          const warnings = "warnings" in result ? (result.warnings as string[]) : [];
+          return outputOf(planId, id, warnings);
+        });
+        answer = stored;
+        return stored as unknown as ReturnType<typeof work>;
+      },
     },
-  });
+  );
   return answer ?? outputOf(planId, id, edited.warnings);
 }
 

@@ -43,13 +43,22 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
   const { dryRun: _dryRun, start: _start, key: _key, file: _file, into, ...input } = value;
   const isGoalOnly = input.tasks === undefined;
   if (isGoalOnly && (input.goal === undefined || input.goal.trim() === "")) {
-    throw new AppError("PLAN_INVALID", "a plan needs `tasks`, or a `goal` that the orchestrator role decomposes into tasks");
+    throw new AppError(
+      "PLAN_INVALID",
+      "a plan needs `tasks`, or a `goal` that the orchestrator role decomposes into tasks",
+    );
   }
   const tasks = isGoalOnly ? [decomposeTask(input.goal ?? "")] : input.tasks;
-  const draft = parsePlan({ ...input, tasks }, { agents: Object.keys(settings.plan.roles), workflows: settings.workflows });
+  const draft = parsePlan(
+    { ...input, tasks },
+    { agents: Object.keys(settings.plan.roles), workflows: settings.workflows },
+  );
   const missing = draft.tasks.find((task) => task.workflow !== null);
   if (missing !== undefined) {
-    throw new AppError("NOT_SUPPORTED", `task "${missing.id}" names a workflow; workflows are not in this version yet: leave the field out`);
+    throw new AppError(
+      "NOT_SUPPORTED",
+      `task "${missing.id}" names a workflow; workflows are not in this version yet: leave the field out`,
+    );
   }
   await app.checkAgents(settings, draft.tasks);
   const { target, startSha, newBranch } = await findTarget(app, draft.target, into ?? null, call);
@@ -76,7 +85,8 @@ async function findTarget(
   call: ActingCall,
 ): Promise<{ target: string; startSha: string; newBranch: string | null }> {
   const { repository } = app.parts;
-  const target = named ?? (await app.branchAt(call.caller.role === "operator" ? call.caller.cwd : repository.mainWorktree));
+  const target =
+    named ?? (await app.branchAt(call.caller.role === "operator" ? call.caller.cwd : repository.mainWorktree));
   if (target === null && into === null) {
     throw new AppError(
       "TARGET_DETACHED",
@@ -85,9 +95,13 @@ async function findTarget(
   }
   const startSha = target === null ? await repository.resolve("HEAD") : await repository.branchTip(target);
   if (startSha === null) {
-    throw new AppError("TARGET_NOT_FOUND", `there is no branch "${target ?? "HEAD"}": make it first, or use \`into\` (--into NAME) for a new one`, {
-      details: { target },
-    });
+    throw new AppError(
+      "TARGET_NOT_FOUND",
+      `there is no branch "${target ?? "HEAD"}": make it first, or use \`into\` (--into NAME) for a new one`,
+      {
+        details: { target },
+      },
+    );
   }
   if (target !== null && /^orchestrator(\/|$)/i.test(target)) {
     throw new AppError("TARGET_NOT_FOUND", `"${target}" is a branch of the orchestrator's own: choose another target`);
@@ -95,10 +109,18 @@ async function findTarget(
   if (into === null) return { target: target ?? "", startSha, newBranch: null };
   // The same plan again finds its branch there already.
   const exists = await repository.branchExists(into);
-  return { target: into, startSha: exists ? ((await repository.branchTip(into)) ?? startSha) : startSha, newBranch: exists ? null : into };
+  return {
+    target: into,
+    startSha: exists ? ((await repository.branchTip(into)) ?? startSha) : startSha,
+    newBranch: exists ? null : into,
+  };
 }
 
-type Identified = { readonly id: string; readonly outcome: "created" | "continued" | "attached"; readonly continuation: Continuation | null };
+type Identified = {
+  readonly id: string;
+  readonly outcome: "created" | "continued" | "attached";
+  readonly continuation: Continuation | null;
+};
 
 /** Which plan it is: a new one, or one of that name that goes on. Throws PLAN_EXISTS. */
 async function identify(app: App, value: CreatePlanInput, checked: Checked): Promise<Identified> {
@@ -163,10 +185,13 @@ export function warningsFor(tasks: readonly TaskSpec[], settings: CurrentSetting
   if (unclaimed.length > 0 && tasks.length > 1) {
     const names = unclaimed.slice(0, 5).map((task) => task.id);
     const more = unclaimed.length > names.length ? ` and ${unclaimed.length - names.length} more` : "";
-    warnings.push(`no \`writes\` given for ${names.join(", ")}${more}: nothing keeps them from changing the same files at once`);
+    warnings.push(
+      `no \`writes\` given for ${names.join(", ")}${more}: nothing keeps them from changing the same files at once`,
+    );
   }
   const hasVerify = tasks.every((task) => (task.verify ?? settings.plan.verify).length > 0);
-  if (!hasVerify) warnings.push("nothing is verified after merging: set `verify` in the config or the task to keep the target green");
+  if (!hasVerify)
+    warnings.push("nothing is verified after merging: set `verify` in the config or the task to keep the target green");
   return warnings;
 }
 
@@ -189,7 +214,9 @@ function preview(
   });
   const count = `${checked.tasks.length} ${checked.tasks.length === 1 ? "task" : "tasks"}`;
   const words = {
-    created: checked.isGoalOnly ? `Plan ${id}: the orchestrator role is decomposing the goal.` : `Plan ${id} started: ${count} into ${checked.target}.`,
+    created: checked.isGoalOnly
+      ? `Plan ${id}: the orchestrator role is decomposing the goal.`
+      : `Plan ${id} started: ${count} into ${checked.target}.`,
     continued: `Plan ${id} goes on: ${count}; what ended well and is unchanged is kept.`,
     attached: `Plan ${id} is under way already; nothing was changed.`,
     checked: `The plan is valid: ${count} into ${checked.target}. Nothing was started.`,
@@ -223,7 +250,10 @@ function longestPathOf(tasks: readonly TaskSpec[]): string[] {
   }
   const path: string[] = [];
   const longest = (ids: readonly string[]): string | undefined =>
-    ids.reduce<string | undefined>((best, id) => (best === undefined || (lengths.get(id) ?? 0) > (lengths.get(best) ?? 0) ? id : best), undefined);
+    ids.reduce<string | undefined>(
+      (best, id) => (best === undefined || (lengths.get(id) ?? 0) > (lengths.get(best) ?? 0) ? id : best),
+      undefined,
+    );
   for (let id = longest(order); id !== undefined; id = longest(dependents.get(id) ?? [])) path.push(id);
   return path;
 }

@@ -40,7 +40,8 @@ export type TaskContextOutput = z.infer<typeof output>;
 export const taskContext: Operation<z.infer<typeof input>, TaskContextOutput> = {
   name: "task_context",
   title: "Your task and its surroundings",
-  description: "Tells your own task, the goal of the whole plan, what the tasks before yours reported, and who else is working where.",
+  description:
+    "Tells your own task, the goal of the whole plan, what the tasks before yours reported, and who else is working where.",
   audience: "satellite",
   isTool: true,
   isReading: true,
@@ -57,7 +58,10 @@ export const taskContext: Operation<z.infer<typeof input>, TaskContextOutput> = 
         (dependency) =>
           `before you: ${dependency.task} (${dependency.state}): ${dependency.summary ?? "no report"}${dependency.branch === null ? "" : ` [branch ${dependency.branch}]`}`,
       ),
-      ...result.others.map((other) => `now working: ${other.task}: ${other.title}${other.writes === null ? "" : ` (${other.writes.join(", ")})`}`),
+      ...result.others.map(
+        (other) =>
+          `now working: ${other.task}: ${other.title}${other.writes === null ? "" : ` (${other.writes.join(", ")})`}`,
+      ),
     ),
 };
 
@@ -82,7 +86,11 @@ function contextOf(app: App, call: ActingCall): TaskContextOutput {
     for (const candidate of other.nodes.values()) {
       if (candidate === node || candidate.record.state !== "running" || others.length >= MAX_OTHERS) continue;
       const { spec } = candidate.record;
-      others.push({ task: taskKey(candidate.record), title: spec.title, writes: spec.writes === null ? null : [...spec.writes] });
+      others.push({
+        task: taskKey(candidate.record),
+        title: spec.title,
+        writes: spec.writes === null ? null : [...spec.writes],
+      });
     }
   }
   return {

@@ -8,10 +8,33 @@ const INCLUDES = ["output", "diff", "history", "why"] as const;
 const input = z.strictObject({
   plan: z.string().max(64).optional().describe("One plan; left out: all that are open."),
   task: z.string().max(200).optional().describe("One task in full: PLAN/TASK, or its id where only one plan has it."),
-  waitSeconds: z.number().min(0).max(45).optional().describe("Answers at the first change, question or end, at the latest after this long."),
-  since: z.number().int().min(0).optional().describe("The `seq` of your last call: only what changed since then is listed, and waitSeconds waits for something newer."),
-  include: z.array(z.enum(INCLUDES)).max(4).optional().describe("For one task: what its agent said last, its diff, its conversation, why it waits (the last for a plan too)."),
-  offset: z.number().int().min(0).optional().describe("For more of a long list of tasks, or of a long diff or history."),
+  waitSeconds: z
+    .number()
+    .min(0)
+    .max(45)
+    .optional()
+    .describe("Answers at the first change, question or end, at the latest after this long."),
+  since: z
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      "The `seq` of your last call: only what changed since then is listed, and waitSeconds waits for something newer.",
+    ),
+  include: z
+    .array(z.enum(INCLUDES))
+    .max(4)
+    .optional()
+    .describe(
+      "For one task: what its agent said last, its diff, its conversation, why it waits (the last for a plan too).",
+    ),
+  offset: z
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe("For more of a long list of tasks, or of a long diff or history."),
 });
 
 const attemptSchema = z.object({
@@ -113,7 +136,10 @@ function planText(plan: PlanStatus): string {
   const cost = plan.costUsd === null ? "" : `, $${plan.costUsd.toFixed(2)}`;
   const rows = plan.tasks.map(taskText);
   if (plan.more > 0) rows.push(`  … ${plan.more} more tasks`);
-  return [`${plan.plan} → ${plan.target}: ${plan.state}${plan.paused ? " (paused)" : ""}; ${counts}${cost}`, ...rows].join("\n");
+  return [
+    `${plan.plan} → ${plan.target}: ${plan.state}${plan.paused ? " (paused)" : ""}; ${counts}${cost}`,
+    ...rows,
+  ].join("\n");
 }
 
 function taskText(task: TaskLine): string {
@@ -124,7 +150,9 @@ function taskText(task: TaskLine): string {
 function detailText(task: TaskDetail): string {
   return lines(
     `${task.task} (${task.agent}): ${task.state}${task.note === null ? "" : ` — ${task.note}`}`,
-    task.why === undefined ? null : `why: ${task.why.message}${task.why.command === null ? "" : ` [${task.why.command}]`}`,
+    task.why === undefined
+      ? null
+      : `why: ${task.why.message}${task.why.command === null ? "" : ` [${task.why.command}]`}`,
     task.branch === null ? null : `branch: ${task.branch}`,
     task.worktree === null ? null : `worktree: ${task.worktree}`,
     task.mergedSha === null ? null : `merged as ${task.mergedSha}`,

@@ -66,7 +66,14 @@ export class AttemptHistory {
     const { store } = this.#parts;
     store.transaction(() => {
       for (const { kind, text, atMs } of entries) {
-        store.turns.append({ attemptId: this.#attemptId, planId: this.#task.planId, taskId: this.#task.id, atMs, kind, text });
+        store.turns.append({
+          attemptId: this.#attemptId,
+          planId: this.#task.planId,
+          taskId: this.#task.id,
+          atMs,
+          kind,
+          text,
+        });
       }
     });
   }

@@ -8,7 +8,15 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { AgentBackend, AgentEvent, ResolvedProvider, TurnCommand, TurnEnd, TurnReader, TurnRequest } from "../agents/backend.ts";
+import type {
+  AgentBackend,
+  AgentEvent,
+  ResolvedProvider,
+  TurnCommand,
+  TurnEnd,
+  TurnReader,
+  TurnRequest,
+} from "../agents/backend.ts";
 import { AppError, hasCode } from "../errors.ts";
 import { DECOMPOSE_TASK, decompositionJsonSchema } from "../plan/decomposition.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
@@ -108,7 +116,12 @@ export class AttemptRunner {
       provider = await backend.locate(providerSettings, this.#environment(providerSettings)["PATH"] ?? "");
     } catch (thrown) {
       if (!hasCode(thrown, "AGENT_CLI_MISSING")) throw thrown;
-      const wait = { code: "spawn-failed", message: thrown.message, command: `orchestrator retry ${key}`, untilMs: null } as const;
+      const wait = {
+        code: "spawn-failed",
+        message: thrown.message,
+        command: `orchestrator retry ${key}`,
+        untilMs: null,
+      } as const;
       return { type: "not-started", wait };
     }
     const place = await openWorktree(this.#parts, task, { isRepeatable: !backend.hasSessions });
@@ -166,7 +179,12 @@ export class AttemptRunner {
         denials: [],
         straysKilled: 0,
       });
-      store.tasks.setWork(task.planId, task.id, { branch: place.branch, worktree: place.path, baseSha: place.baseSha, startedAtMs: place.startedAtMs ?? startedAtMs });
+      store.tasks.setWork(task.planId, task.id, {
+        branch: place.branch,
+        worktree: place.path,
+        baseSha: place.baseSha,
+        startedAtMs: place.startedAtMs ?? startedAtMs,
+      });
     });
     for (const file of command.files) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
@@ -231,7 +249,8 @@ export class AttemptRunner {
   #sessionFor(task: TaskRecord, { place, role, backend }: Prepared): TurnRequest["session"] {
     if (!backend.hasSessions || task.nextTurn.kind === "start" || task.nextTurn.kind === "hand-over") return null;
     const session = this.#parts.store.sessions.latest(task.planId, task.id, role.name);
-    if (session === null || !session.isUsable || session.kind !== backend.kind || session.worktree !== place.path) return null;
+    if (session === null || !session.isUsable || session.kind !== backend.kind || session.worktree !== place.path)
+      return null;
     const nothing = { tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 }, costUsd: null };
     return { id: session.sessionId, totals: session.totals ?? nothing };
   }
@@ -280,7 +299,12 @@ export class AttemptRunner {
         pid: child.pid,
         processStart: child.identity?.startTime ?? null,
       });
-      const body = { type: "attempt-started", number: task.ledger.attempts, provider: prepared.provider.name, pid: child.pid } as const;
+      const body = {
+        type: "attempt-started",
+        number: task.ledger.attempts,
+        provider: prepared.provider.name,
+        pid: child.pid,
+      } as const;
       store.events.append({ planId: task.planId, taskId: task.id, attemptId: live.id, body });
     });
     const report = await child.exited;
@@ -305,7 +329,12 @@ export class AttemptRunner {
         isUsable: true,
       });
       store.attempts.update(live.id, { sessionId });
-      store.events.append({ planId: task.planId, taskId: task.id, attemptId: live.id, body: { type: "attempt-session", sessionId } });
+      store.events.append({
+        planId: task.planId,
+        taskId: task.id,
+        attemptId: live.id,
+        body: { type: "attempt-session", sessionId },
+      });
     });
   }
 
@@ -321,7 +350,12 @@ export class AttemptRunner {
     task: TaskRecord,
     live: LiveAttempt,
     prepared: Prepared,
-    { report, turnEnd, history, startedAtMs }: { report: ExitReport; turnEnd: TurnEnd; history: AttemptHistory; startedAtMs: number },
+    {
+      report,
+      turnEnd,
+      history,
+      startedAtMs,
+    }: { report: ExitReport; turnEnd: TurnEnd; history: AttemptHistory; startedAtMs: number },
   ): Promise<Ended<AttemptEnd>> {
     const { store, clock } = this.#parts;
     const { role, backend, place } = prepared;
@@ -379,7 +413,11 @@ export class AttemptRunner {
         },
       });
       work.write();
-      if (end.type === "succeeded" && store.tasks.getWork(task.planId, task.id)?.report == null && turnEnd.finalText.trim() !== "") {
+      if (
+        end.type === "succeeded" &&
+        store.tasks.getWork(task.planId, task.id)?.report == null &&
+        turnEnd.finalText.trim() !== ""
+      ) {
         // What an agent says last stands for the report it did not give.
         const summary = turnEnd.finalText.trim().slice(-2_000);
         store.tasks.setWork(task.planId, task.id, { report: { status: "unreported", summary } });
@@ -393,7 +431,11 @@ export class AttemptRunner {
 function endOf(report: ExitReport, turn: TurnEnd, wished: StopReason | null): AttemptEnd {
   const reason = report.stopReason ?? (report.outcome === "stopped" ? wished : null);
   if (report.outcome === "spawn-failed") {
-    return failure("spawn-failed", report.error ?? "the program could not be started", "check that it is installed and may be run");
+    return failure(
+      "spawn-failed",
+      report.error ?? "the program could not be started",
+      "check that it is installed and may be run",
+    );
   }
   if (reason !== null) return stoppedBy(reason);
   if (turn.outcome === "succeeded") return { type: "succeeded", hasChanges: true, message: null };
@@ -433,11 +475,14 @@ function stoppedBy(reason: StopReason): AttemptEnd {
   }
 }
 
-function failure(cause: Extract<AttemptEnd, { type: "failed" }>["cause"], message: string, remedy: string | null): AttemptEnd {
+function failure(
+  cause: Extract<AttemptEnd, { type: "failed" }>["cause"],
+  message: string,
+  remedy: string | null,
+): AttemptEnd {
   return { type: "failed", cause, message, remedy, retryAfterMs: null, resetsAtMs: null };
 }
 
 function lastWordsOf(parts: Parts, task: TaskRecord): string | null {
   return parts.store.attempts.listByTask(task.planId, task.id).at(-1)?.finalText ?? null;
 }
-

@@ -3,6 +3,7 @@
  * us when a person commits or cleans up, so it is looked at now and then, and only while some task waits for it.
  */
 import { messageOf } from "../errors.ts";
+import { checkoutSignature } from "../git/checkout-signature.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
 
@@ -29,6 +30,17 @@ export class CheckoutWatch {
     });
   }
 
+  /** Remembers what the checkout looks like as the task begins to wait; only then is a change told from the start. */
+  async note(task: TaskRecord): Promise<void> {
+    const waiting = this.#waiting().find((candidate) => candidate.task === task);
+    if (waiting === undefined) return;
+    try {
+      this.#seen.set(taskKey(task), await checkoutSignature(this.#parts.repository, waiting.target));
+    } catch (thrown) {
+      this.#parts.log("warning", `the checkout of ${waiting.target} could not be looked at: ${messageOf(thrown)}`, {});
+    }
+  }
+
   stop(): void {
     this.#isStopped = true;
     this.#cancel?.();
@@ -41,12 +53,12 @@ export class CheckoutWatch {
     for (const { task, target } of waiting) {
       const key = taskKey(task);
       try {
-        const now = signatures.get(target) ?? (await this.#parts.repository.checkoutSignature(target));
+        const now = signatures.get(target) ?? (await checkoutSignature(this.#parts.repository, target));
         signatures.set(target, now);
         const before = this.#seen.get(key);
         this.#seen.set(key, now);
-        // Changed since we looked last; or since the wait began, which may have been before the first look.
-        if (before !== undefined && before !== now && !this.#isStopped) {
+        // Nothing noted: it began to wait in an earlier engine, and who knows what changed since.
+        if (before !== now && !this.#isStopped) {
           this.#seen.delete(key);
           this.#goOn(key);
         }
@@ -64,7 +76,8 @@ export class CheckoutWatch {
       if (plan.counts.waiting === 0) continue;
       for (const { record } of plan.nodes.values()) {
         const code = record.wait?.code;
-        const isForUs = code === "target" || (code === "manual-merge" && (record.spec.merge !== "manual" || record.isApproved));
+        const isForUs =
+          code === "target" || (code === "manual-merge" && (record.spec.merge !== "manual" || record.isApproved));
         if (isForUs) found.push({ task: record, target: plan.record.target });
       }
     }

@@ -44,19 +44,29 @@ export async function finishWork(
     if (end.type !== "succeeded") return { end, write };
     const report = store.tasks.getWork(task.planId, task.id)?.report ?? null;
     if (report?.status === "failed") {
-      const told: AttemptEnd = { ...noResult, cause: "reported-failure", message: `the agent reported: ${report.summary}` };
+      const told: AttemptEnd = {
+        ...noResult,
+        cause: "reported-failure",
+        message: `the agent reported: ${report.summary}`,
+      };
       return { end: told, write };
     }
-    const undeclared = undeclaredWrites(task, summary.files.map((file) => file.path));
+    const undeclared = undeclaredWrites(
+      task,
+      summary.files.map((file) => file.path),
+    );
     if (undeclared.length > 0 && settings.undeclaredWrites !== "allow") {
       const words = `wrote outside its claim: ${undeclared.slice(0, 10).join(", ")}${undeclared.length > 10 ? ` and ${undeclared.length - 10} more` : ""}`;
       if (settings.undeclaredWrites === "fail") {
         return { end: { ...noResult, cause: "reported-failure", message: words }, write };
       }
-      return { end: { ...end, hasChanges: summary.files.length > 0 }, write: () => {
-        write();
-        warn(parts, task, attemptId, words);
-      } };
+      return {
+        end: { ...end, hasChanges: summary.files.length > 0 },
+        write: () => {
+          write();
+          warn(parts, task, attemptId, words);
+        },
+      };
     }
     // A branch whose commits change nothing in sum still has commits; what counts for merging is the tree.
     return { end: { ...end, hasChanges: summary.files.length > 0 }, write };
@@ -77,7 +87,14 @@ const noResult = {
 } as const;
 
 function goesOn(cause: string): boolean {
-  return cause === "transient" || cause === "rate-limit" || cause === "stalled" || cause === "crashed" || cause === "usage-limit" || cause === "turn-limit";
+  return (
+    cause === "transient" ||
+    cause === "rate-limit" ||
+    cause === "stalled" ||
+    cause === "crashed" ||
+    cause === "usage-limit" ||
+    cause === "turn-limit"
+  );
 }
 
 function undeclaredWrites(task: TaskRecord, paths: readonly string[]): string[] {

@@ -6,6 +6,7 @@
 import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { messageOf } from "../errors.ts";
+import { trackedHooksFolder } from "../git/checkout-signature.ts";
 import type { Ended } from "./attempt-runner.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { branchOf } from "./task-place.ts";
@@ -46,10 +47,7 @@ export async function mergeTask(
   });
   let end: MergeEnd;
   try {
-    end =
-      branchSha === null
-        ? gone(task)
-        : await run({ parts, task, commit, isStopping, mergeId, target, branchSha });
+    end = branchSha === null ? gone(task) : await run({ parts, task, commit, isStopping, mergeId, target, branchSha });
   } catch (thrown) {
     parts.log("error", `merging ${taskKey(task)} failed: ${messageOf(thrown)}`, {});
     end = waitFor("manual-merge", `merging failed: ${messageOf(thrown)}`, `orchestrator merge ${taskKey(task)}`);
@@ -98,11 +96,20 @@ async function run(merge: Merge): Promise<MergeEnd> {
       const sensitive = await sensitiveChanges(parts, targetSha, candidate.sha);
       if (sensitive.length > 0) {
         const message = `it changes what runs on your machine: ${sensitive.slice(0, 5).join(", ")}`;
-        return waitFor("approval", message, `orchestrator diff ${taskKey(task)}; orchestrator approve ${taskKey(task)}`);
+        return waitFor(
+          "approval",
+          message,
+          `orchestrator diff ${taskKey(task)}; orchestrator approve ${taskKey(task)}`,
+        );
       }
     }
     commit(() => store.merges.update(mergeId, { state: "verifying", targetSha, candidateSha: candidate.sha }));
-    const verdict = await verify(parts, task, { mergeId, target, targetSha, candidateSha: candidate.sha }, merge.isStopping);
+    const verdict = await verify(
+      parts,
+      task,
+      { mergeId, target, targetSha, candidateSha: candidate.sha },
+      merge.isStopping,
+    );
     if (verdict !== null) return verdict;
     if (merge.isStopping()) return { type: "again" };
 
@@ -110,7 +117,11 @@ async function run(merge: Merge): Promise<MergeEnd> {
     const moved = await repository.moveTarget({ target, from: targetSha, to: candidate.sha });
     if (moved.type === "moved") return { type: "merged", sha: candidate.sha };
     if (moved.type === "refused") {
-      return waitFor("manual-merge", `${moved.gitWords.trim()} — tries again by itself when the checkout changes`, moved.command);
+      return waitFor(
+        "manual-merge",
+        `${moved.gitWords.trim()} — tries again by itself when the checkout changes`,
+        moved.command,
+      );
     }
   }
   return { type: "again" };
@@ -119,7 +130,7 @@ async function run(merge: Merge): Promise<MergeEnd> {
 /** Files that are run or obeyed on the user's machine without a look: our own config, and hooks that are in the tree. */
 async function sensitiveChanges(parts: Parts, from: string, to: string): Promise<string[]> {
   const files = await parts.repository.changedFiles(from, to);
-  const hooks = await parts.repository.trackedHooksFolder();
+  const hooks = await trackedHooksFolder(parts.repository);
   const folders = [".orchestrator/", ".husky/", ...(hooks === null ? [] : [`${hooks}/`])];
   return files
     .flatMap((file) => [file.path, file.previousPath ?? file.path])
@@ -146,7 +157,11 @@ function writeEnd(parts: Parts, task: TaskRecord, mergeId: string, target: strin
 
 function gone(task: TaskRecord): MergeEnd {
   const branch = branchOf(task);
-  return waitFor("manual-merge", `its branch ${branch} is gone`, `git branch ${branch} <commit>; orchestrator merge ${taskKey(task)}`);
+  return waitFor(
+    "manual-merge",
+    `its branch ${branch} is gone`,
+    `git branch ${branch} <commit>; orchestrator merge ${taskKey(task)}`,
+  );
 }
 
 function waitFor(code: Extract<MergeEnd, { type: "wait" }>["code"], message: string, command: string): MergeEnd {

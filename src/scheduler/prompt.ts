@@ -73,7 +73,10 @@ function rulesPart({ spec, branch, target, worktree, hasTools }: PromptFacts): s
       ? "When you are done, call the tool report_result of the server orchestrator-mcp with a short summary; task_context tells what the other tasks are."
       : "When you are done, say in a few sentences what you did.",
   ];
-  return `# Rules\n${rules.filter((rule) => rule !== null).map((rule) => `- ${rule}`).join("\n")}`;
+  return `# Rules\n${rules
+    .filter((rule) => rule !== null)
+    .map((rule) => `- ${rule}`)
+    .join("\n")}`;
 }
 
 function handOverPart({ turn, lastWords }: PromptFacts): string {

@@ -75,7 +75,14 @@ function endOpenAttempts(parts: Parts): number {
       const key = taskKey(record);
       // Without a row the agent was not started: nothing was interrupted, so nothing is spent.
       const end = open.has(key)
-        ? ({ type: "failed", cause: "engine-crash", message: "the engine ended while it ran", remedy: null, retryAfterMs: null, resetsAtMs: null } as const)
+        ? ({
+            type: "failed",
+            cause: "engine-crash",
+            message: "the engine ended while it ran",
+            remedy: null,
+            retryAfterMs: null,
+            resetsAtMs: null,
+          } as const)
         : ({ type: "interrupted" } as const);
       endAttempt(board, key, end, nowMs, ids.random());
     }
@@ -99,7 +106,13 @@ function endOpenMerges(parts: Parts, arrived: ReadonlyMap<string, boolean>): num
     if (!isThere || merge.candidateSha === null || !board.hasPlan(merge.planId)) continue;
     if (board.node(key).record.state !== "merging") continue;
     endMerge(board, key, { type: "merged", sha: merge.candidateSha });
-    const body = { type: "merge-ended", target: merge.target, outcome: "merged", sha: merge.candidateSha, message: "found on the target after a restart" } as const;
+    const body = {
+      type: "merge-ended",
+      target: merge.target,
+      outcome: "merged",
+      sha: merge.candidateSha,
+      message: "found on the target after a restart",
+    } as const;
     store.events.append({ planId: merge.planId, taskId: merge.taskId, attemptId: null, body });
   }
   return count;

@@ -57,7 +57,7 @@ export class Scheduler {
     this.#cancelTimer?.();
     this.#watch.stop();
     this.#runner.stopAll("shutdown");
-    while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay]);
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
     await this.parts.processes.stopAll("shutdown");
   }
 
@@ -149,16 +149,23 @@ export class Scheduler {
       endAttempt(this.#board, taskKey(task), end, clock.nowMs(), ids.random());
       this.#closeWork(task, end);
     });
+    await this.#watch.note(task);
     await this.#tidy(task);
   }
 
   async #merge(task: TaskRecord): Promise<void> {
-    const { end, write } = await mergeTask(this.parts, task, (work) => this.commit(work), () => this.#isStopping);
+    const { end, write } = await mergeTask(
+      this.parts,
+      task,
+      (work) => this.commit(work),
+      () => this.#isStopping,
+    );
     this.commit(() => {
       write();
       endMerge(this.#board, taskKey(task), end);
       this.#closeWork(task, end);
     });
+    await this.#watch.note(task);
     await this.#tidy(task);
   }
 
@@ -222,12 +229,19 @@ export class Scheduler {
   #fail(thrown: unknown): void {
     if (this.#isFatal) return;
     this.#isFatal = true;
-    this.parts.log("error", `the scheduler stops: ${messageOf(thrown)}`, { stack: thrown instanceof Error ? thrown.stack : null });
+    this.parts.log("error", `the scheduler stops: ${messageOf(thrown)}`, {
+      stack: thrown instanceof Error ? thrown.stack : null,
+    });
     this.parts.onFatal(thrown);
   }
 }
 
-function providerEvent(health: { name: string; openUntilMs: number | null; parkedUntilMs: number | null; reason: string | null }): NewEvent {
+function providerEvent(health: {
+  name: string;
+  openUntilMs: number | null;
+  parkedUntilMs: number | null;
+  reason: string | null;
+}): NewEvent {
   const state = health.parkedUntilMs !== null ? "parked" : health.openUntilMs !== null ? "circuit-open" : "healthy";
   const body = { type: "provider-changed", provider: health.name, state, reason: health.reason } as const;
   return { planId: null, taskId: null, attemptId: null, body };

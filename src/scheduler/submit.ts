@@ -1,14 +1,7 @@
 /** Plans come in, grow and change. Everything is checked before `commit`; inside it nothing can be refused any more. */
 import { AppError } from "../errors.ts";
 import { checkGraph, longestPaths } from "../plan/graph.ts";
-import {
-  newTask,
-  taskKey,
-  type Budget,
-  type PlanRecord,
-  type TaskRecord,
-  type TaskSpec,
-} from "../plan/records.ts";
+import { newTask, taskKey, type Budget, type PlanRecord, type TaskRecord, type TaskSpec } from "../plan/records.ts";
 import { isEnded } from "../plan/task-state.ts";
 import type { Parts } from "./parts.ts";
 import { addPlan } from "./recover.ts";
@@ -162,7 +155,11 @@ export function checkEdit(parts: Parts, planId: string, edit: PlanEdit): readonl
     if (node === undefined) throw new AppError("TASK_NOT_FOUND", `plan "${planId}" has no task "${id}"`);
     const { record } = node;
     const hasNotStarted =
-      record.ledger.attempts === 0 && (record.state === "pending" || record.state === "ready" || record.state === "blocked" || record.state === "waiting");
+      record.ledger.attempts === 0 &&
+      (record.state === "pending" ||
+        record.state === "ready" ||
+        record.state === "blocked" ||
+        record.state === "waiting");
     if (!hasNotStarted) {
       throw new AppError(
         "TASK_STATE",
@@ -188,24 +185,40 @@ export function applyEdit(parts: Parts, planId: string, edit: PlanEdit, provider
   const added = edit.add.map((spec, index) => newTask(planId, first + index, spec, providerOf(spec)));
   store.tasks.insertMany(added);
   for (const task of added) {
-    store.events.append({ planId, taskId: task.id, attemptId: null, body: { type: "task-added", title: task.spec.title } });
+    store.events.append({
+      planId,
+      taskId: task.id,
+      attemptId: null,
+      body: { type: "task-added", title: task.spec.title },
+    });
   }
   if (edit.change.length === 0 && edit.drop.length === 0) {
     const means = store.roles.meanDurations();
     const weightOf = (task: TaskRecord): number => means.get(task.spec.agent) ?? 1;
-    const order = checkGraph(added.map(({ spec }) => ({ id: spec.id, dependsOn: spec.dependsOn.filter((id) => !plan.nodes.has(id)) })));
+    const order = checkGraph(
+      added.map(({ spec }) => ({ id: spec.id, dependsOn: spec.dependsOn.filter((id) => !plan.nodes.has(id)) })),
+    );
     const byId = new Map(added.map((task) => [task.id, task]));
-    const lengths = longestPaths(added.map((task) => task.spec), order, (id) => {
-      const task = byId.get(id);
-      return task === undefined ? 1 : weightOf(task);
-    });
+    const lengths = longestPaths(
+      added.map((task) => task.spec),
+      order,
+      (id) => {
+        const task = byId.get(id);
+        return task === undefined ? 1 : weightOf(task);
+      },
+    );
     board.addTasks(planId, added, lengths);
     for (const task of added) board.raisePaths(board.node(taskKey(task)), weightOf);
   } else {
     rebuild(parts, record, edit, added, providerOf);
   }
   store.plans.update(planId, { endedAtMs: null });
-  const body = { type: "plan-changed", added: added.length, changed: edit.change.length, dropped: edit.drop.length } as const;
+  const body = {
+    type: "plan-changed",
+    added: added.length,
+    changed: edit.change.length,
+    dropped: edit.drop.length,
+  } as const;
   store.events.append({ planId, taskId: null, attemptId: null, body });
 }
 

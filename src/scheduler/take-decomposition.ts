@@ -10,11 +10,23 @@ import { applyEdit } from "./submit.ts";
  * An answer that does not fit ends the attempt as `no-result`, which gives one fresh session that is told what was
  * wrong. A good one is added in the transaction of the end; unless the plan starts alone, it is held for a look.
  */
-export function takeDecomposition(parts: Parts, task: TaskRecord, settings: PlanSettings, answer: unknown): FinishedWork {
+export function takeDecomposition(
+  parts: Parts,
+  task: TaskRecord,
+  settings: PlanSettings,
+  answer: unknown,
+): FinishedWork {
   const read = readDecomposition(answer, { agents: Object.keys(settings.roles), workflows: settings.workflows });
   if (!read.ok) {
     const message = `the answer is not a valid plan: ${read.problem}`;
-    const end = { type: "failed", cause: "no-result", message, remedy: null, retryAfterMs: null, resetsAtMs: null } as const;
+    const end = {
+      type: "failed",
+      cause: "no-result",
+      message,
+      remedy: null,
+      retryAfterMs: null,
+      resetsAtMs: null,
+    } as const;
     return { end, write: () => {} };
   }
   return {
@@ -24,7 +36,12 @@ export function takeDecomposition(parts: Parts, task: TaskRecord, settings: Plan
       if (!settings.startsAlone) {
         plan.paused = true;
         parts.store.plans.update(task.planId, { paused: true });
-        parts.store.events.append({ planId: task.planId, taskId: null, attemptId: null, body: { type: "plan-paused" } });
+        parts.store.events.append({
+          planId: task.planId,
+          taskId: null,
+          attemptId: null,
+          body: { type: "plan-paused" },
+        });
       }
       const edit = { add: read.tasks, change: [], drop: [] };
       applyEdit(parts, task.planId, edit, (spec) => settings.roles[spec.agent]?.provider ?? "");

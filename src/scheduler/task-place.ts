@@ -40,7 +40,8 @@ export async function openWorktree(
   const branch = branchOf(task);
   try {
     const tip = await repository.branchTip(target);
-    if (tip === null) return targetWait(`the target branch ${target} does not exist any more`, `git branch ${target} <commit>`);
+    if (tip === null)
+      return targetWait(`the target branch ${target} does not exist any more`, `git branch ${target} <commit>`);
     const lacking = await lackingDependency(parts, task, tip);
     if (lacking !== null) return targetWait(`${target} lost the merge of ${lacking}: it was reset or rewritten`, null);
     const work = store.tasks.getWork(task.planId, task.id);
@@ -50,7 +51,12 @@ export async function openWorktree(
       worktree = null;
       baseSha = null;
     }
-    const opened = await repository.worktrees.ensure({ planId: task.planId, taskId: task.id, branch, startSha: baseSha ?? tip });
+    const opened = await repository.worktrees.ensure({
+      planId: task.planId,
+      taskId: task.id,
+      branch,
+      startSha: baseSha ?? tip,
+    });
     return {
       type: "opened",
       place: {

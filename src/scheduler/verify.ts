@@ -15,7 +15,8 @@ export interface CandidateToVerify {
   readonly candidateSha: string;
 }
 
-type Run = { readonly passed: true } | { readonly passed: false; readonly output: string; readonly wasStopped: boolean };
+type Run =
+  { readonly passed: true } | { readonly passed: false; readonly output: string; readonly wasStopped: boolean };
 
 /** Enough for an agent to see what failed; the whole is in `attempts/<merge id>/`. */
 const MAX_OUTPUT_CHARACTERS = 16_000;

@@ -1,0 +1,175 @@
+/** The config files of one repository as the engine uses them: read again when they change, turned into plain settings. */
+import { accessSync, constants } from "node:fs";
+import { stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { delimiter, isAbsolute, join } from "node:path";
+import type { CurrentSettings } from "./app-access.ts";
+import { createBackend } from "./agents/index.ts";
+import { loadConfig, resolveAutoProvider, type Config, type LoadedConfig } from "./config/index.ts";
+import { AppError } from "./errors.ts";
+import type { BoardSettings } from "./plan/board.ts";
+import type { PlanSettings, ProviderSettings, RoleSettings } from "./scheduler/settings.ts";
+
+export class ConfigSource {
+  readonly #mainWorktree: string;
+  #loaded: LoadedConfig;
+  #signature = "";
+
+  private constructor(mainWorktree: string, loaded: LoadedConfig) {
+    this.#mainWorktree = mainWorktree;
+    this.#loaded = loaded;
+  }
+
+  /** `$ORCHESTRATOR_HOME`, or `~/.orchestrator`. */
+  static home(): string {
+    const set = process.env["ORCHESTRATOR_HOME"];
+    return set !== undefined && isAbsolute(set) ? set : join(homedir(), ".orchestrator");
+  }
+
+  /** A broken config does not keep the engine from starting: it is refused when a plan wants it. */
+  static async open(mainWorktree: string): Promise<ConfigSource> {
+    const source = new ConfigSource(mainWorktree, loadConfig({ home: ConfigSource.home(), mainWorktree: null }));
+    await source.reload();
+    return source;
+  }
+
+  get config(): Config {
+    return this.#loaded.config;
+  }
+
+  engine(): Config["engine"] {
+    return this.config.engine;
+  }
+
+  /** Reads the files again when they changed. False when they did not, or can't be used now. */
+  async reload(): Promise<boolean> {
+    const signature = await this.#signatureNow();
+    if (signature === this.#signature) return false;
+    try {
+      this.#loaded = this.#read();
+      this.#signature = signature;
+      return true;
+    } catch (thrown) {
+      if (thrown instanceof AppError) return false;
+      throw thrown;
+    }
+  }
+
+  /** What the files say now, for a plan that is being made. Throws CONFIG_INVALID, CONFIG_UNTRUSTED. */
+  async settings(path: string): Promise<CurrentSettings> {
+    this.#signature = await this.#signatureNow();
+    this.#loaded = this.#read();
+    const { config, projectFile, warnings } = this.#loaded;
+    if (projectFile.state === "untrusted" || projectFile.state === "changed") {
+      const what = projectFile.state === "changed" ? "changed since it was trusted" : "is not trusted yet";
+      throw new AppError(
+        "CONFIG_UNTRUSTED",
+        `${projectFile.path} ${what}; it can name programs to run, so no plan starts before you have looked at it: orchestrator trust`,
+        { details: { file: projectFile.path, state: projectFile.state } },
+      );
+    }
+    return {
+      plan: planSettings(config, path),
+      limitAgents: config.limits.agents,
+      workflows: Object.keys(config.workflows),
+      warnings: [...warnings],
+    };
+  }
+
+  boardSettings(): BoardSettings {
+    const { limits, providers, retry, merge, agents } = this.config;
+    const usageProbesMs = retry.usageProbeMinutes.map((minutes) => minutes * 60_000);
+    return {
+      limitAgents: limits.agents,
+      providerLimits: new Map(
+        Object.entries(providers).flatMap(([name, { limit }]) => (limit === null ? [] : [[name, limit] as const])),
+      ),
+      retry: {
+        retries: retry.retries,
+        backoffBaseMs: retry.baseMs,
+        backoffMaxMs: retry.maxMs,
+        maxContinuations: agents.maxContinuations,
+        usageProbesMs,
+      },
+      gate: { failuresToOpen: retry.circuit.failures, openMs: retry.circuit.openSeconds * 1000, usageProbesMs },
+      maxRepairs: merge.maxRepairs,
+    };
+  }
+
+  /** What clients are asked for: what the kinds need by default and what the config names. */
+  passEnvPatterns(): readonly string[] {
+    const patterns = new Set<string>();
+    for (const provider of Object.values(this.config.providers)) {
+      for (const pattern of createBackend(provider.kind).defaultPassEnv) patterns.add(pattern);
+      for (const pattern of provider.passEnv) patterns.add(pattern);
+    }
+    return [...patterns];
+  }
+
+  #read(): LoadedConfig {
+    return loadConfig({ home: ConfigSource.home(), mainWorktree: this.#mainWorktree });
+  }
+
+  async #signatureNow(): Promise<string> {
+    const files = [
+      join(ConfigSource.home(), "config.json"),
+      join(ConfigSource.home(), "trust.json"),
+      join(this.#mainWorktree, ".orchestrator", "config.json"),
+    ];
+    const parts = await Promise.all(
+      files.map(async (file) => {
+        const found = await stat(file).catch(() => null);
+        return found === null ? "-" : `${found.ino}:${found.size}:${found.mtimeMs}`;
+      }),
+    );
+    return parts.join(" ");
+  }
+}
+
+/** Everything a plan pins, roles resolved to providers. A role without a provider gets the first CLI on `path`. */
+export function planSettings(config: Config, path: string): PlanSettings {
+  const found = {
+    claude: isOnPath(config.providers["claude"]?.command ?? "claude", path),
+    codex: isOnPath(config.providers["codex"]?.command ?? "codex", path),
+    goose: isOnPath(config.providers["goose"]?.command ?? "goose", path),
+  };
+  const automatic = resolveAutoProvider(config, found);
+  const providers: Record<string, ProviderSettings> = {};
+  for (const [name, provider] of Object.entries(config.providers)) {
+    const { kind, command, args, env, passEnv, limit } = provider;
+    providers[name] = { name, kind, command, args, env, passEnv, limit };
+  }
+  const roles: Record<string, RoleSettings> = {};
+  for (const [name, role] of Object.entries(config.roles)) {
+    const chosen = Array.isArray(role.provider) ? role.provider[0] : role.provider;
+    const { model, systemPrompt, tools, permissions } = role;
+    roles[name] = { name, provider: chosen ?? automatic ?? "", model, systemPrompt, tools, permissions };
+  }
+  return {
+    roles,
+    providers,
+    verify: config.verify,
+    verifyTimeoutMs: config.merge.verifyTimeoutMinutes * 60_000,
+    killGraceMs: config.agents.killGraceSeconds * 1000,
+    undeclaredWrites: config.writes.undeclared,
+    workflows: Object.keys(config.workflows),
+    startsAlone: true,
+  };
+}
+
+function isOnPath(command: string, path: string): boolean {
+  const candidates = command.includes("/")
+    ? [command]
+    : path
+        .split(delimiter)
+        .filter(isAbsolute)
+        .map((folder) => join(folder, command));
+  return candidates.some((file) => {
+    try {
+      accessSync(file, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}

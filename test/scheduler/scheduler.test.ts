@@ -1,0 +1,197 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { identityOf, isAlive } from "../../src/process/process-table.ts";
+import { SETTINGS, World } from "./world.ts";
+
+let world: World;
+beforeEach(() => {
+  world = new World();
+});
+afterEach(async () => {
+  await world.destroy();
+});
+
+test("D3 X2 X3: three tasks, two depending on the first, end merged on the target with their trailers", async () => {
+  await world.start();
+  world.submit("demo", [
+    { id: "a", prompt: "echo one > a.txt" },
+    { id: "b", prompt: "test -f a.txt && echo two > b.txt", dependsOn: ["a"] },
+    { id: "c", prompt: "test -f a.txt && echo three > c.txt && git add -A && git commit -qm mine", dependsOn: ["a"] },
+  ]);
+  expect(await world.settled("demo")).toBe("succeeded");
+  expect([world.read("a.txt"), world.read("b.txt"), world.read("c.txt")]).toEqual(["one\n", "two\n", "three\n"]);
+  const merges = world.git(
+    "log",
+    "--first-parent",
+    "--merges",
+    "--format=%(trailers:key=Orchestrator-Task,valueonly)",
+    "main",
+  );
+  expect(merges.split(/\s+/).sort()).toEqual(["a", "b", "c"]);
+  await world.stop();
+  expect(world.git("branch", "--list", "orchestrator/*")).toBe("");
+  expect(
+    world
+      .git("worktree", "list")
+      .split("\n")
+      .filter((line) => !line.includes("queue")).length,
+  ).toBe(1);
+  expect(world.git("status", "--porcelain")).toBe("");
+});
+
+test("D5 R3 P3: one task's failure touches its hard dependents only", async () => {
+  await world.start();
+  world.submit("modes", [
+    { id: "bad", prompt: "exit 3" },
+    { id: "after-bad", prompt: "true", dependsOn: ["bad"] },
+    { id: "soft", prompt: "exit 1", onFailure: "soft" },
+    { id: "after-soft", prompt: "echo x > soft.txt", dependsOn: ["soft"] },
+    { id: "skip", prompt: "exit 1", onFailure: "skip" },
+    { id: "after-skip", prompt: "echo x > skip.txt", dependsOn: ["skip"] },
+    { id: "alone", prompt: "echo x > alone.txt" },
+  ]);
+  expect(await world.settled("modes")).toBe("failed");
+  expect(world.states("modes")).toEqual({
+    bad: "failed",
+    "after-bad": "blocked",
+    soft: "failed",
+    "after-soft": "succeeded",
+    skip: "skipped",
+    "after-skip": "succeeded",
+    alone: "succeeded",
+  });
+});
+
+test("X1 P2: never more agents than the limit, measured by the agents themselves", async () => {
+  await world.start({ limitAgents: 3 });
+  const log = join(world.folder, "log");
+  const prompt = `echo "+" >> '${log}'; sleep 1; echo "-" >> '${log}'`;
+  world.submit(
+    "many",
+    Array.from({ length: 12 }, (_, index) => ({ id: `t${index}`, prompt })),
+  );
+  expect(await world.settled("many")).toBe("succeeded");
+  let alive = 0;
+  let most = 0;
+  for (const sign of readFileSync(log, "utf8").trim().split("\n")) {
+    alive += sign === "+" ? 1 : -1;
+    most = Math.max(most, alive);
+  }
+  expect(most).toBeGreaterThan(1);
+  expect(most).toBeLessThanOrEqual(3);
+});
+
+test("D4: two tasks whose claims overlap never run together", async () => {
+  await world.start();
+  const log = join(world.folder, "log");
+  const prompt = `echo "+" >> '${log}'; sleep 0.2; echo "-" >> '${log}'; echo $RANDOM$$ > src-file; mkdir -p src; date +%N > src/$$`;
+  world.submit("claims", [
+    { id: "one", prompt, writes: ["src/**", "src-file"] },
+    { id: "two", prompt, writes: ["src/*", "src-file"] },
+    { id: "three", prompt, writes: ["**"] },
+  ]);
+  expect(await world.settled("claims")).toBe("succeeded");
+  expect(readFileSync(log, "utf8").trim().split("\n")).toEqual(["+", "-", "+", "-", "+", "-"]);
+});
+
+test("X3: a conflict makes its task wait, branch and worktree kept, and the rest goes on", async () => {
+  await world.start();
+  world.submit("conflict", [
+    { id: "one", prompt: "echo one > same.txt" },
+    { id: "two", prompt: "sleep 0.5; echo two > same.txt" },
+    { id: "three", prompt: "sleep 1; echo three > other.txt" },
+  ]);
+  expect(await world.settled("conflict")).toBe("needs-person");
+  expect(world.states("conflict")).toEqual({ one: "succeeded", two: "waiting:conflict", three: "succeeded" });
+  expect(world.git("show", "orchestrator/conflict/two:same.txt")).toBe("two");
+  expect(existsSync(join(world.parts.repository.worktreesFolder, "conflict", "two", "same.txt"))).toBe(true);
+});
+
+test("only verified work lands: a candidate that fails verify after merging never reaches the target", async () => {
+  await world.start({ settings: { ...SETTINGS, verify: ["test ! -f bad.txt"] } });
+  world.submit("verify", [
+    { id: "good", prompt: "echo x > good.txt" },
+    { id: "bad", prompt: "echo x > bad.txt" },
+  ]);
+  expect(await world.settled("verify")).toBe("needs-person");
+  expect(world.states("verify")).toEqual({ good: "succeeded", bad: "waiting:verify" });
+  expect(world.git("ls-tree", "--name-only", "main").split("\n")).toEqual(["README.md", "good.txt"]);
+});
+
+test("a base that is red by itself blames nobody, and the queue goes on when it is mended", async () => {
+  world.write("broken", "x\n");
+  world.git("add", "-A");
+  world.git("commit", "-qm", "break it");
+  await world.start({ settings: { ...SETTINGS, verify: ["test ! -f broken"] } });
+  world.submit("red", [{ id: "work", prompt: "echo x > work.txt" }]);
+  expect(await world.settled("red")).toBe("needs-person");
+  expect(world.states("red")).toEqual({ work: "waiting:target" });
+  world.git("rm", "-q", "broken");
+  world.git("commit", "-qm", "mend it");
+  const end = performance.now() + 30_000;
+  while (world.states("red")["work"] !== "succeeded" && performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  expect(world.states("red")).toEqual({ work: "succeeded" });
+});
+
+test("the user's checkout is safe: a dirty file in the way makes the merge wait, and it goes on when cleared", async () => {
+  await world.start();
+  world.write("README.md", "my own words\n");
+  world.submit("dirty", [{ id: "edit", prompt: "echo agent > README.md" }]);
+  expect(await world.settled("dirty")).toBe("needs-person");
+  expect(world.states("dirty")).toEqual({ edit: "waiting:manual-merge" });
+  expect(world.read("README.md")).toBe("my own words\n");
+  world.git("checkout", "-q", "README.md");
+  const end = performance.now() + 30_000;
+  while (world.states("dirty")["edit"] !== "succeeded" && performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  expect(world.read("README.md")).toBe("agent\n");
+});
+
+test("P1 R1: a task with retries runs again after a back-off and may succeed", async () => {
+  await world.start();
+  const flag = join(world.folder, "flag");
+  world.submit("flaky", [
+    { id: "flaky", prompt: `test -f '${flag}' || { touch '${flag}'; exit 1; }; echo x > x.txt`, retries: 2 },
+  ]);
+  expect(await world.settled("flaky")).toBe("succeeded");
+  expect(world.parts.store.attempts.listByTask("flaky", "flaky").map((attempt) => attempt.outcome)).toEqual([
+    "failed",
+    "succeeded",
+  ]);
+});
+
+test("a deadline ends the agent's whole tree and the task fails, its work kept", async () => {
+  await world.start();
+  const pidFile = join(world.folder, "pid");
+  world.submit("slow", [
+    { id: "slow", prompt: `echo kept > kept.txt; sleep 300 & echo $! > '${pidFile}'; wait`, timeoutMinutes: 0.02 },
+  ]);
+  expect(await world.settled("slow")).toBe("failed");
+  expect(world.git("show", "orchestrator/slow/slow:kept.txt")).toBe("kept");
+  const child = identityOf(Number(readFileSync(pidFile, "utf8")));
+  expect(child !== null && isAlive(child)).toBe(false);
+});
+
+test("S3: stopped in the middle and started again, it goes on; nothing finished runs twice", async () => {
+  await world.start({ limitAgents: 1 });
+  const log = join(world.folder, "runs");
+  const prompt = (id: string): string => `echo ${id} >> '${log}'; sleep 0.3; echo ${id} > ${id}.txt`;
+  world.submit(
+    "again",
+    ["a", "b", "c"].map((id) => ({ id, prompt: prompt(id) })),
+  );
+  const end = performance.now() + 30_000;
+  while (world.states("again")["a"] !== "succeeded" && performance.now() < end)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  await world.stop();
+  await world.start({ limitAgents: 1 });
+  expect(await world.settled("again")).toBe("succeeded");
+  const runs = readFileSync(log, "utf8").trim().split("\n");
+  expect(runs.filter((id) => id === "a")).toEqual(["a"]);
+  expect(new Set(runs)).toEqual(new Set(["a", "b", "c"]));
+  expect(world.git("log", "--merges", "--oneline", "main").split("\n").length).toBe(3);
+});

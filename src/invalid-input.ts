@@ -149,13 +149,11 @@ function fewestIssues(options: readonly Issue[][]): Issue[] | undefined {
 }
 
 function reasonOf(issue: Issue, path: Path, context: Context): string {
-  if (isCustom(issue.message)) {
-    return `${clean(issue.message, 400)}${issue.code === "custom" ? "" : found(path, issue, context)}`;
-  }
+  if (isCustom(issue.message)) return `${clean(issue.message, 400)}${foundBesideCustom(issue, path, context)}`;
   switch (issue.code) {
     case "invalid_type":
       if (isMissing(issue, path, context)) return `missing; expected ${expectationOf(issue)}`;
-      return `expected ${expectationOf(issue)}${found(path, issue, context)}`;
+      return `expected ${expectationOf(issue)}${found(path, issue, context)}${fixedKeyHint(path, context)}`;
     case "invalid_value":
       if (isMissing(issue, path, context)) return `missing; expected ${expectationOf(issue)}`;
       return oneOf(issue.values, path, context);
@@ -173,6 +171,26 @@ function reasonOf(issue: Issue, path: Path, context: Context): string {
     case "custom":
       return clean(issue.message, 400);
   }
+}
+
+/** Where fixed keys stand beside free ones, a misspelt fixed key looks like a free one of the wrong type. */
+function fixedKeyHint(path: Path, context: Context): string {
+  const key = path.at(-1);
+  if (typeof key !== "string") return "";
+  const parents = schemasAt(context.schema, path.slice(0, -1), context.value);
+  for (const { _zod } of parents) {
+    if (_zod.def.type !== "object" || _zod.def.catchall === undefined || Object.hasOwn(_zod.def.shape, key)) continue;
+    const near = nearestName(key, Object.keys(_zod.def.shape));
+    if (near !== null) return `; did you mean ${quote(near)}?`;
+  }
+  return "";
+}
+
+/** A schema's own words say what is expected; what is there helps where they can't have said it. */
+function foundBesideCustom(issue: Issue, path: Path, context: Context): string {
+  if (issue.code === "invalid_format" || issue.code === "invalid_type") return found(path, issue, context);
+  if (issue.code === "too_small" || issue.code === "too_big") return foundSize(path, issue, context);
+  return "";
 }
 
 function firstReason(issues: readonly Issue[], path: Path, context: Context): string {

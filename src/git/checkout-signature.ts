@@ -1,34 +1,29 @@
 /** What a person can change to clear the way for a merge, in one string: it differs when something of it changed. */
 import { createHash } from "node:crypto";
 import { relative, resolve, sep } from "node:path";
+import { operationUnderWay } from "./operation-under-way.ts";
+import { BRANCHES, headRef } from "./refs.ts";
 import type { Repository } from "./repository.ts";
 import { runGit } from "./run-git.ts";
-import { BRANCHES } from "./refs.ts";
-import { listWorktrees } from "./worktree-records.ts";
+import { readRecords } from "./worktree-records.ts";
 
 /**
- * The target's tip, who has it checked out, and the state of those checkouts: HEAD, uncommitted and untracked files (and
- * ignored ones, which can be in the way too), an operation under way. Reads only.
+ * The target's tip, and the state of the checkouts that may be in its way: HEAD, an operation under way, uncommitted,
+ * untracked and ignored files. Reads only.
  */
 export async function checkoutSignature(repository: Repository, target: string): Promise<string> {
   const hash = createHash("sha256").update((await repository.branchTip(target)) ?? "none");
-  for (const worktree of await listWorktrees({ folder: repository.mainWorktree })) {
-    hash.update(`\0${worktree.path}\0${worktree.branch ?? ""}`);
-    if (worktree.branch !== BRANCHES + target && worktree.path !== repository.mainWorktree) continue;
-    const place = { folder: worktree.path };
-    const status = await runGit(place, [
-      "status",
-      "--porcelain=v2",
-      "-z",
-      "--branch",
-      "--untracked-files=normal",
-      "--ignored",
-    ]);
-    hash.update(status.stdout);
-    for (const name of ["MERGE_HEAD", "REBASE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_HEAD"]) {
-      const found = await runGit(place, ["rev-parse", "--verify", "--quiet", name]);
-      hash.update(found.stdout);
-    }
+  const linked = (await readRecords(repository.commonDir)).filter((record) => !record.isOurs && record.path !== null);
+  const checkouts = [
+    { path: repository.mainWorktree, gitDir: repository.commonDir },
+    ...linked.map((record) => ({ path: record.path ?? "", gitDir: record.gitDir })),
+  ];
+  for (const { path, gitDir } of checkouts) {
+    const head = await headRef({ folder: path, gitDir }).catch(() => "unreadable");
+    hash.update(`\0${path}\0${head ?? ""}\0${operationUnderWay(gitDir) ?? ""}`);
+    if (path !== repository.mainWorktree && head !== BRANCHES + target) continue;
+    const args = ["status", "--porcelain=v2", "-z", "--branch", "--untracked-files=normal", "--ignored"];
+    hash.update((await runGit({ folder: path, gitDir }, args)).stdout);
   }
   return hash.digest("hex");
 }
@@ -36,10 +31,9 @@ export async function checkoutSignature(repository: Repository, target: string):
 /** The folder of tracked hooks that `core.hooksPath` names, relative to the repository's root; null when there is none. */
 export async function trackedHooksFolder(repository: Repository): Promise<string | null> {
   const root = repository.mainWorktree;
+  const args = ["config", "--type=path", "--get", "core.hooksPath"];
   // With our own settings this would answer our own /dev/null.
-  const asked = await runGit({ folder: root }, ["config", "--type=path", "--get", "core.hooksPath"], {
-    usersHooks: true,
-  });
+  const asked = await runGit({ folder: root }, args, { usersHooks: true });
   const value = asked.stdout.toString("utf8").trim();
   if (asked.exitCode !== 0 || value === "") return null;
   const inside = relative(root, resolve(root, value));

@@ -30,15 +30,12 @@ export class CheckoutWatch {
     });
   }
 
-  /** Remembers what the checkout looks like as the task begins to wait; only then is a change told from the start. */
-  async note(task: TaskRecord): Promise<void> {
-    const waiting = this.#waiting().find((candidate) => candidate.task === task);
-    if (waiting === undefined) return;
-    try {
-      this.#seen.set(taskKey(task), await checkoutSignature(this.#parts.repository, waiting.target));
-    } catch (thrown) {
-      this.#parts.log("warning", `the checkout of ${waiting.target} could not be looked at: ${messageOf(thrown)}`, {});
-    }
+  /**
+   * Remembers what the checkout looked like before the merge that is now refused: a person may have cleared the way
+   * between the refusal and anything that is looked at after it.
+   */
+  note(task: TaskRecord, signature: string): void {
+    this.#seen.set(taskKey(task), signature);
   }
 
   stop(): void {
@@ -58,10 +55,7 @@ export class CheckoutWatch {
         const before = this.#seen.get(key);
         this.#seen.set(key, now);
         // Nothing noted: it began to wait in an earlier engine, and who knows what changed since.
-        if (before !== now && !this.#isStopped) {
-          this.#seen.delete(key);
-          this.#goOn(key);
-        }
+        if (before !== now && !this.#isStopped) this.#goOn(key);
       } catch (thrown) {
         this.#parts.log("warning", `the checkout of ${target} could not be looked at: ${messageOf(thrown)}`, {});
       }

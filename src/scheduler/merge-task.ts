@@ -6,7 +6,7 @@
 import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { messageOf } from "../errors.ts";
-import { trackedHooksFolder } from "../git/checkout-signature.ts";
+import { checkoutSignature, trackedHooksFolder } from "../git/checkout-signature.ts";
 import type { Ended } from "./attempt-runner.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { branchOf } from "./task-place.ts";
@@ -20,7 +20,7 @@ export async function mergeTask(
   task: TaskRecord,
   commit: Commit,
   isStopping: () => boolean,
-): Promise<Ended<MergeEnd>> {
+): Promise<Ended<MergeEnd> & { readonly signature: string | null }> {
   const { store, ids, clock, board } = parts;
   const { target } = board.plan(task.planId).record;
   const mergeId = ids.uuid();
@@ -46,13 +46,15 @@ export async function mergeTask(
     store.events.append({ planId: task.planId, taskId: task.id, attemptId: null, body });
   });
   let end: MergeEnd;
+  // What the checkout looks like before anything is tried: see CheckoutWatch.
+  const signature = await checkoutSignature(parts.repository, target).catch(() => null);
   try {
     end = branchSha === null ? gone(task) : await run({ parts, task, commit, isStopping, mergeId, target, branchSha });
   } catch (thrown) {
     parts.log("error", `merging ${taskKey(task)} failed: ${messageOf(thrown)}`, {});
     end = waitFor("manual-merge", `merging failed: ${messageOf(thrown)}`, `orchestrator merge ${taskKey(task)}`);
   }
-  return { end, write: () => writeEnd(parts, task, mergeId, target, end) };
+  return { end, signature, write: () => writeEnd(parts, task, mergeId, target, end) };
 }
 
 interface Merge {

@@ -149,12 +149,11 @@ export class Scheduler {
       endAttempt(this.#board, taskKey(task), end, clock.nowMs(), ids.random());
       this.#closeWork(task, end);
     });
-    await this.#watch.note(task);
     await this.#tidy(task);
   }
 
   async #merge(task: TaskRecord): Promise<void> {
-    const { end, write } = await mergeTask(
+    const { end, write, signature } = await mergeTask(
       this.parts,
       task,
       (work) => this.commit(work),
@@ -165,7 +164,7 @@ export class Scheduler {
       endMerge(this.#board, taskKey(task), end);
       this.#closeWork(task, end);
     });
-    await this.#watch.note(task);
+    if (task.state === "waiting" && signature !== null) this.#watch.note(task, signature);
     await this.#tidy(task);
   }
 

@@ -20,12 +20,13 @@ const GIVE_UP_MS = 60_000;
 
 const engineId = process.env[ENGINE_MARK] ?? "";
 const logFile = process.argv[2];
-let attempts: readonly KnownAttempt[] = [];
+/** Null until it was told, and then it may be that there are some. */
+let attempts: readonly KnownAttempt[] | null = null;
 let isDismissed = false;
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
-    if (attempts.length === 0) process.exit(0);
+    if (attempts?.length === 0) process.exit(0);
   });
 }
 
@@ -46,7 +47,7 @@ async function leave(): Promise<void> {
   try {
     const { ended, survivors } = await endBelonging({
       engineId,
-      known: attempts,
+      known: attempts ?? [],
       graceMs: GRACE_MS,
       giveUpMs: GIVE_UP_MS,
     });

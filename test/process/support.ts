@@ -137,8 +137,10 @@ export function compileProcessLayer(): { readonly folder: string; remove(): void
   );
   const tsc = join(repositoryRoot, "node_modules", "typescript", "bin", "tsc");
   const compiled = spawnSync(process.execPath, [tsc, "-p", config], { encoding: "utf8" });
-  if (compiled.status !== 0) throw new Error(`${compiled.stdout}${compiled.stderr}`);
-  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  if (compiled.status === 0) return { folder, remove };
+  remove();
+  throw new Error(`${compiled.stdout}${compiled.stderr}`);
 }
 
 /** A clock that stands still until it is moved. */

@@ -224,10 +224,13 @@ describe("ending what belongs, with real processes", () => {
     const orphan = await pidIn(file);
     let isOver = false;
     const ending = endLeftovers(engineId).then(() => (isOver = true));
-    // As long as it takes several times when there is no guard to wait for.
-    for (let round = 0; round < 4; round++) await endBelongingOf("nobody");
-    expect(isOver).toBe(false);
-    kill(orphan);
+    try {
+      // As long as it takes several times when there is no guard to wait for.
+      for (let round = 0; round < 4; round++) await endBelongingOf("nobody");
+      expect(isOver).toBe(false);
+    } finally {
+      kill(orphan);
+    }
     await ending;
   });
 

@@ -2,6 +2,7 @@
  * Reading and changing single values of the config, for `orchestrator config` and the settings panel. A change keeps the
  * comments and the form of the file, is checked as the whole config that it would make, and is written in one step.
  */
+import { isDeepStrictEqual } from "node:util";
 import { applyEdits, type FormattingOptions, modify } from "jsonc-parser";
 import { AppError } from "../errors.ts";
 import { formatPath } from "../invalid-input.ts";
@@ -138,17 +139,40 @@ function changeText(options: ChangeOptions, text: string, path: Path): { readonl
   }
 }
 
+/** Checked as a value first: the parser's own editing throws for what does not fit, in words that help nobody. */
 function checkedText(options: ChangeOptions, text: string, path: Path, value: JsonValue | undefined): string {
   refuseMissingList(text, path, options.key);
-  const edited = applyEdits(text, modify(text, [...path], value, { formattingOptions: formattingOf(text) }));
-  const changed = edited === "" || edited.endsWith("\n") || text !== "" ? edited : `${edited}\n`;
-  const whole = parseJsonc("the changed config", changed).value;
-  const problems = problemsOf(whole, () => null);
+  const whole = parseJsonc("the config", text).value;
+  if (value === undefined && valueAt(whole, path) === undefined) return text;
+  const wanted = withValueAt(whole, path, value);
+  const problems = problemsOf(wanted, () => null);
   if (problems.length > 0) throw configInvalid(problems);
   // Without its source: lines of a text that is not written would lead nowhere.
-  const { $schema: _, ...layerValue } = whole as JsonObject;
+  const { $schema: _, ...layerValue } = wanted as JsonObject;
   completeConfig([...layersBelow(options), { name: options.scope, file: null, value: layerValue }]);
+
+  const edited = applyEdits(text, modify(text, [...path], value, { formattingOptions: formattingOf(text) }));
+  const changed = text === "" ? `${edited}\n` : edited;
+  if (!isDeepStrictEqual(parseJsonc("the changed config", changed).value, wanted)) {
+    throw new AppError("INTERNAL", `${options.key} could not be changed without changing something else.`);
+  }
   return changed;
+}
+
+function withValueAt(whole: JsonValue, path: Path, value: JsonValue | undefined): JsonValue {
+  const [step, ...rest] = path;
+  if (step === undefined) return value ?? null;
+  if (Array.isArray(whole) && typeof step === "number") {
+    const list = whole as readonly JsonValue[];
+    if (rest.length === 0 && value === undefined) return list.toSpliced(step, 1);
+    return list.with(step, withValueAt(list[step] ?? null, rest, value));
+  }
+  const object = isJsonObject(whole) ? whole : {};
+  const others = Object.entries(object).filter(([key]) => key !== String(step));
+  if (rest.length === 0 && value === undefined) return Object.fromEntries(others);
+  const child = withValueAt(childOf(object, step) ?? null, rest, value);
+  // fromEntries defines keys, so that `__proto__` is one like any other.
+  return Object.fromEntries([...others, [String(step), child]]);
 }
 
 function layersBelow(options: ChangeOptions): Layer[] {

@@ -3,9 +3,9 @@
  * that somebody put there); writing is all or nothing, and one writer at a time.
  */
 import { randomBytes } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync, realpathSync } from "node:fs";
 import { link, mkdir, open, rename, rm, stat } from "node:fs/promises";
-import { dirname, isAbsolute, join, relative, sep } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { AppError, messageOf } from "../errors.ts";
 
 /** No config that a person wrote is larger. */
@@ -145,14 +145,25 @@ async function takeAwayStaleLock(lockFile: string): Promise<void> {
   }
 }
 
-/** The real path of `path` as far as it exists, the rest added as it is. */
-export function realPathSoFar(path: string): string {
+/** Where `path` really lies: links followed, also one that leads nowhere yet; what does not exist is kept as it is. */
+export function realPathSoFar(path: string, linksLeft = 40): string {
   try {
     return realpathSync(path);
   } catch (thrown) {
     const parent = dirname(path);
-    if (parent === path || !isErrno(thrown, "ENOENT", "ENOTDIR")) return path;
-    return join(realPathSoFar(parent), path.slice(parent.length).replace(/^[/\\]/, ""));
+    if (parent === path || linksLeft === 0 || !isErrno(thrown, "ENOENT", "ENOTDIR")) return path;
+    const realParent = realPathSoFar(parent, linksLeft - 1);
+    const target = linkTarget(join(realParent, basename(path)));
+    if (target === null) return join(realParent, basename(path));
+    return realPathSoFar(resolve(realParent, target), linksLeft - 1);
+  }
+}
+
+function linkTarget(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return null;
   }
 }
 

@@ -12,6 +12,8 @@ const CONTEXT_LINES = 3;
  */
 export function formatLineDiff(before: string, after: string): string {
   const lines = diffLines(splitLines(before), splitLines(after));
+  if (lines.every(({ kind }) => kind === "same"))
+    return before === after ? "" : "  (only the line breaks at the end differ)";
   const isShown = lines.map((_, index) =>
     lines.slice(Math.max(0, index - CONTEXT_LINES), index + CONTEXT_LINES + 1).some(({ kind }) => kind !== "same"),
   );

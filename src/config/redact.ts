@@ -27,7 +27,7 @@ function redactProvider(provider: JsonValue): JsonValue {
 
 const SECRET_OPTION = /^--?[\w-]*(key|token|secret|password)$/i;
 const SECRET_ASSIGNMENT = /^(--?[\w-]*(?:key|token|secret|password)=)/i;
-const SECRET_VALUE = /^(sk|pk|ghp|gho|ghs|github_pat|xox[a-z]|glpat)[-_]\w{8}/;
+const SECRET_VALUE = /^(sk|pk|ghp|gho|ghs|github_pat|xox[a-z]|glpat)[-_][\w-]{8}/;
 
 /** `--api-key VALUE`, `--token=VALUE`, and what has the form of a well-known kind of key. */
 function redactArguments(args: readonly JsonValue[]): JsonValue[] {

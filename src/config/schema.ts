@@ -138,7 +138,11 @@ export const AGENT_SETTING_NAMES = Object.keys(agentSettings);
 export const workflowSection = z
   .strictObject({
     steps: z
-      .array(z.strictObject({ agent: nameSchema.describe("A role from `agents`.") }))
+      .array(
+        z
+          .strictObject({ agent: nameSchema.describe("A role from `agents`.") })
+          .describe("One step: an agent of a role."),
+      )
       .min(1)
       .max(50)
       .describe("Done one after the other on one branch before it merges."),
@@ -301,39 +305,52 @@ export const completeConfigSchema = z.strictObject({
 export const configFileSchema = z
   .strictObject({
     $schema: schemaReference,
-    providers: z.record(nameSchema, providerSection.partial()).describe("Programs that agents run on, by name."),
+    providers: z.record(nameSchema, mayLack(providerSection)).describe("Programs that agents run on, by name."),
     agents: z
       .object(agentSettings)
       .partial()
-      .catchall(roleSection.partial())
+      .catchall(mayLack(roleSection))
       .superRefine(checkRoleNames)
       .describe(agentsDescription),
-    workflows: z.record(nameSchema, workflowSection.partial()).describe("Lists of steps, by name."),
+    workflows: z.record(nameSchema, mayLack(workflowSection)).describe("Lists of steps, by name."),
     verify: verifySection,
     followUps: z
       .array(
-        followUpSection.partial({
-          branch: true,
-          paths: true,
-          from: true,
-          agent: true,
-          workflow: true,
-          cooldownSeconds: true,
-          maxDepth: true,
-        }),
+        followUpSection
+          .partial({
+            branch: true,
+            paths: true,
+            from: true,
+            agent: true,
+            workflow: true,
+            cooldownSeconds: true,
+            maxDepth: true,
+          })
+          .describe(followUpSection.description ?? ""),
       )
       .max(200)
       .describe(followUpsDescription),
-    limits: limitsSection.partial(),
-    merge: mergeSection.partial(),
-    worktree: worktreeSection.partial(),
-    writes: writesSection.partial(),
-    questions: questionsSection.extend({ deadlines: deadlinesSection.partial() }).partial(),
-    retry: retrySection.extend({ circuit: circuitSection.partial() }).partial(),
-    engine: engineSection.partial(),
+    limits: mayLack(limitsSection),
+    merge: mayLack(mergeSection),
+    worktree: mayLack(worktreeSection),
+    writes: mayLack(writesSection),
+    questions: questionsSection
+      .extend({ deadlines: mayLack(deadlinesSection) })
+      .partial()
+      .describe(questionsSection.description ?? ""),
+    retry: retrySection
+      .extend({ circuit: mayLack(circuitSection) })
+      .partial()
+      .describe(retrySection.description ?? ""),
+    engine: mayLack(engineSection),
     notify: notifySection,
   })
   .partial();
+
+/** A section of which any part may be left out. */
+function mayLack<Shape extends z.core.$ZodShape>(section: z.ZodObject<Shape, z.core.$strict>) {
+  return section.partial().describe(section.description ?? "");
+}
 
 type DeepReadonly<Value> = Value extends readonly (infer Entry)[]
   ? readonly DeepReadonly<Entry>[]

@@ -1,7 +1,9 @@
 /** A home and a repository folder of their own for each test, taken away afterwards. */
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { onTestFinished } from "vitest";
 import { type LoadedConfig, loadConfig, trustProject } from "../../src/config/index.ts";
 import { AppError } from "../../src/errors.ts";
@@ -53,4 +55,28 @@ export async function errorOf(work: () => unknown): Promise<AppError> {
 
 export function readText(path: string): string {
   return readFileSync(path, "utf8");
+}
+
+/** The folder under test as JavaScript, for tests that need it in other processes: the address of its main module. */
+export function compileConfig(): string {
+  const root = fileURLToPath(new URL("../..", import.meta.url));
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-config-build-")));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const config = {
+    extends: join(root, "tsconfig.json"),
+    compilerOptions: {
+      rootDir: join(root, "src"),
+      outDir: join(folder, "dist"),
+      typeRoots: [join(root, "node_modules/@types")],
+    },
+    include: [],
+    files: [join(root, "src/config/index.ts")],
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  const compiler = join(root, "node_modules/typescript/bin/tsc");
+  const compiled = spawnSync(process.execPath, [compiler, "-p", folder], { encoding: "utf8" });
+  if (compiled.status !== 0) throw new Error(compiled.stdout);
+  return pathToFileURL(join(folder, "dist/config/index.js")).href;
 }

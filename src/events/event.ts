@@ -12,6 +12,8 @@ export type EventBody =
   | { readonly type: "plan-created"; readonly target: string; readonly tasks: number }
   | { readonly type: "plan-changed"; readonly added: number; readonly changed: number; readonly dropped: number }
   | { readonly type: "plan-paused" }
+  /** All tasks ended or are blocked. A retry opens it again. */
+  | { readonly type: "plan-ended"; readonly state: "succeeded" | "failed" }
   | { readonly type: "plan-resumed" }
   | { readonly type: "task-added"; readonly title: string }
   | { readonly type: "task-dropped" }

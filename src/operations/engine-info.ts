@@ -8,6 +8,8 @@ const output = z.object({
   engineId: z.string(),
   pid: z.number(),
   version: z.string(),
+  /** The version of a client that waits for this engine to end its agents and make room; null: none does. */
+  restartPending: z.string().nullable(),
   repository: z.string(),
   stateFolder: z.string(),
   startedAt: z.string(),
@@ -47,6 +49,7 @@ export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>
       engineId,
       pid: process.pid,
       version: app.version,
+      restartPending: app.restartPending,
       repository: app.parts.repository.mainWorktree,
       stateFolder: app.stateFolder,
       startedAt: new Date(app.startedAtMs).toISOString(),

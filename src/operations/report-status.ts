@@ -44,7 +44,7 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
       : [];
   const detail = only === null ? undefined : await taskDetail(app, board.node(only), value, nowMs);
   return {
-    ...headline(statuses, detail),
+    ...withRestart(headline(statuses, detail), app.restartPending),
     seq,
     questions: [],
     plans: statuses,
@@ -211,6 +211,7 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
       startedAt: new Date(attempt.startedAtMs).toISOString(),
       endedAt: attempt.endedAtMs === null ? null : new Date(attempt.endedAtMs).toISOString(),
       costUsd: attempt.costUsd,
+      denied: attempt.denials.slice(0, 20).map((denial) => cutEnd(denial, 200)),
     })),
     ...(include.has("output") ? { output: page(attempts.at(-1)?.finalText ?? "", offset) } : {}),
     ...(include.has("diff") ? { diff: page(await app.diffOf(taskKey(record)), offset) } : {}),
@@ -257,4 +258,12 @@ function nextStep(plans: readonly PlanStatus[]): string {
   if (plans.some((plan) => plan.state === "running")) return "task_status with waitSeconds: 45 and since: seq";
   const failed = plans.find((plan) => plan.state === "failed");
   return failed === undefined ? "" : `control {"action": "retry", "plan": "${failed.plan}"} runs what failed again`;
+}
+
+function withRestart<Headline extends { summary: string }>(headline: Headline, version: string | null): Headline {
+  if (version === null) return headline;
+  return {
+    ...headline,
+    summary: `${headline.summary} Restart pending: version ${version} takes over when no agent runs.`,
+  };
 }

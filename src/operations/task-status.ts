@@ -49,6 +49,8 @@ const attemptSchema = z.object({
   startedAt: z.string(),
   endedAt: z.string().nullable(),
   costUsd: z.number().nullable(),
+  /** Tools that were denied to the agent. */
+  denied: z.array(z.string()),
 });
 
 const taskSchema = z.object({
@@ -159,7 +161,7 @@ function detailText(task: TaskDetail): string {
     task.report === null ? null : `report (${task.report.status}): ${task.report.summary}`,
     ...task.attempts.map(
       (attempt) =>
-        `attempt ${attempt.number} (${attempt.provider}): ${attempt.outcome ?? attempt.state}${attempt.cause === null ? "" : ` (${attempt.cause})`}${attempt.message === null ? "" : `: ${attempt.message}`}`,
+        `attempt ${attempt.number} (${attempt.provider}): ${attempt.outcome ?? attempt.state}${attempt.cause === null ? "" : ` (${attempt.cause})`}${attempt.message === null ? "" : `: ${attempt.message}`}${attempt.denied.length === 0 ? "" : ` (denied: ${attempt.denied.join("; ")})`}`,
     ),
     task.verifyOutput === null ? null : `verify output:\n${task.verifyOutput}`,
     task.output === undefined ? null : `output:\n${task.output}`,

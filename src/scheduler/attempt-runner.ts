@@ -412,6 +412,15 @@ export class AttemptRunner {
           tokens,
         },
       });
+      if (turnEnd.permissionDenials.length > 0) {
+        const message = `was denied: ${turnEnd.permissionDenials.slice(0, 10).join("; ")}`;
+        store.events.append({
+          planId: task.planId,
+          taskId: task.id,
+          attemptId: live.id,
+          body: { type: "attempt-note", message },
+        });
+      }
       work.write();
       if (
         end.type === "succeeded" &&

@@ -13,6 +13,7 @@ import type { Board, Decision } from "../plan/board.ts";
 import type { AttemptEnd, MergeEnd } from "../plan/outcomes.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import { standingOf } from "../plan/explain.ts";
 import { messageOf } from "../errors.ts";
 import type { NewEvent } from "../events/event.ts";
 import { AttemptRunner } from "./attempt-runner.ts";
@@ -28,6 +29,7 @@ export class Scheduler {
   readonly #runner: AttemptRunner;
   readonly #watch: CheckoutWatch;
   readonly #underWay = new Set<Promise<void>>();
+  readonly #endedPlans = new Map<string, boolean>();
   #isStopping = false;
   #isFatal = false;
   #lookIsDue = false;
@@ -200,8 +202,10 @@ export class Scheduler {
 
   #write(): void {
     const { store } = this.parts;
+    const planIds = new Set<string>();
     for (const change of this.#board.takeChanges()) {
       const { task, from, to, wait, cause, message } = change;
+      planIds.add(task.planId);
       store.events.append({
         planId: task.planId,
         taskId: task.id,
@@ -214,6 +218,19 @@ export class Scheduler {
       store.providers.save(health);
       store.events.append(providerEvent(health));
     }
+    for (const planId of planIds) if (this.#board.hasPlan(planId)) this.#notePlanEnd(planId);
+  }
+
+  /** A plan whose tasks all ended is not read at the next start; one that is opened again is. */
+  #notePlanEnd(planId: string): void {
+    const { store, clock } = this.parts;
+    const { state } = standingOf(this.#board.plan(planId));
+    const hasEnded = state === "succeeded" || state === "failed";
+    if ((this.#endedPlans.get(planId) ?? false) === hasEnded && this.#endedPlans.has(planId)) return;
+    this.#endedPlans.set(planId, hasEnded);
+    store.plans.update(planId, { endedAtMs: hasEnded ? clock.nowMs() : null });
+    if (state !== "succeeded" && state !== "failed") return;
+    store.events.append({ planId, taskId: null, attemptId: null, body: { type: "plan-ended", state } });
   }
 
   #armTimer(): void {

@@ -80,7 +80,7 @@ export const createApp: CreateHost = async (options) => {
     engineId,
     attemptsFolder,
     satellite: satelliteAccess(options.stateDir),
-    endLeftovers: async () => (await endLeftovers(engineId)).ended.length,
+    endLeftovers: async (known) => (await endLeftovers(engineId, known)).ended.length,
     backend: createBackend,
     settingsOf: (planId) => required(access.app).settingsOfPlan(planId).plan,
     baseEnvironment: childEnvironment,

@@ -6,6 +6,7 @@ import type { Repository } from "../git/repository.ts";
 import type { Ids } from "../ids.ts";
 import type { Board } from "../plan/board.ts";
 import type { ProcessManager } from "../process/process-manager.ts";
+import type { KnownAttempt } from "../process/strays.ts";
 import type { Store } from "../store/store.ts";
 import type { PlanSettings } from "./settings.ts";
 
@@ -39,7 +40,7 @@ export interface Parts {
   readonly attemptsFolder: string;
   readonly satellite: SatelliteAccess;
   /** Ends what an earlier engine of this repository left running; answers how many processes. */
-  endLeftovers(): Promise<number>;
+  endLeftovers(known: readonly KnownAttempt[]): Promise<number>;
   backend(kind: BackendKind): AgentBackend;
   /** The plan's pinned config. */
   settingsOf(planId: string): PlanSettings;

@@ -12,7 +12,12 @@ import { tidyTask } from "./tidy-task.ts";
 /** Answers how many tasks were under way. */
 export async function recover(parts: Parts, commit: Commit): Promise<number> {
   const { store, board } = parts;
-  const ended = await parts.endLeftovers();
+  // Roots that were stored and never seen to end: also those whose environment carries no mark any more are found.
+  const known = store.attempts.listOpen().flatMap(({ id, pid, processStart }) => {
+    const root = pid === null || processStart === null ? null : { pid, startTime: processStart };
+    return root === null ? [] : [{ attemptId: id, root, members: [] }];
+  });
+  const ended = await parts.endLeftovers(known);
   if (ended > 0) parts.log("warning", `ended ${ended} processes that an earlier engine left behind`, { ended });
 
   for (const health of store.providers.loadAll()) board.restoreProvider(health);

@@ -131,6 +131,7 @@ test("a path reads like the code that would reach it", () => {
   expect(formatPath(["providers", "my llm", "env"])).toBe('providers["my llm"].env');
   expect(formatPath([])).toBe("");
   expect(describeValue("a\nb")).toBe('"a b"');
+  expect(describeValue("x".repeat(100))).toBe(`"${"x".repeat(59)}…"`);
 });
 
 test("any input is either accepted or gets at least one line, and is never thrown at", () => {

@@ -9,6 +9,7 @@
  * When the store refuses a commit the board is ahead of it: the scheduler says so through `onFatal` and does no more,
  * and the next start goes on from what is stored.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Board, Decision } from "../plan/board.ts";
 import type { AttemptEnd, MergeEnd } from "../plan/outcomes.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
@@ -22,6 +23,8 @@ import { mergeTask } from "./merge-task.ts";
 import type { Parts } from "./parts.ts";
 import { recover } from "./recover.ts";
 import { tidyTask } from "./tidy-task.ts";
+
+const STOP_LOOK_MS = 200;
 
 export class Scheduler {
   readonly parts: Parts;
@@ -59,7 +62,11 @@ export class Scheduler {
     this.#cancelTimer?.();
     this.#watch.stop();
     this.#runner.stopAll("shutdown");
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    // Checks of merges too, also those that begin between two looks: a merge that is cut off is in line again.
+    while (this.#underWay.size > 0) {
+      for (const child of this.parts.processes.list()) void child.stop("shutdown");
+      await Promise.race([Promise.allSettled(this.#underWay), delay(STOP_LOOK_MS)]);
+    }
     await this.parts.processes.stopAll("shutdown");
   }
 

@@ -195,3 +195,17 @@ test("S3: stopped in the middle and started again, it goes on; nothing finished 
   expect(new Set(runs)).toEqual(new Set(["a", "b", "c"]));
   expect(world.git("log", "--merges", "--oneline", "main").split("\n").length).toBe(3);
 });
+
+test("R4: stopping ends a check of a merge too, and the merge goes on at the next start", async () => {
+  const flag = join(world.folder, "slow");
+  const verify = [`test -f '${flag}' || { touch '${flag}'; sleep 300; }`];
+  await world.start({ settings: { ...SETTINGS, verify } });
+  world.submit("stop", [{ id: "work", prompt: "echo x > x.txt" }]);
+  const end = performance.now() + 30_000;
+  while (!existsSync(flag) && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+  await world.stop();
+  expect(world.git("log", "--merges", "--oneline", "main")).toBe("");
+  await world.start({ settings: { ...SETTINGS, verify } });
+  expect(await world.settled("stop")).toBe("succeeded");
+  expect(world.read("x.txt")).toBe("x\n");
+});

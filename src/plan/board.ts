@@ -88,7 +88,7 @@ export class Board {
   readonly #activeMerges = new Map<string, TaskNode>();
   #running = 0;
   #changes: TaskChange[] = [];
-  #stops: Decision[] = [];
+  #stops: Extract<Decision, { type: "stop" }>[] = [];
   #touched = new Set<TaskRecord>();
   #changedProviders = new Set<ProviderHealth>();
 
@@ -136,20 +136,29 @@ export class Board {
    */
   rewire(planId: string, edit: Rewiring): void {
     const plan = this.plan(planId);
+    const woken: TaskNode[] = [];
     for (const [id, node] of plan.nodes) {
       const isDropped = edit.dropped.has(id);
       if (!isDropped && !edit.changed(node.record)) continue;
       this.#leave(node);
-      this.#wake(this.claims.release(node));
+      woken.push(...this.claims.release(node));
+      const { record } = node;
       if (isDropped) {
         plan.nodes.delete(id);
+        this.#touched.delete(record);
         continue;
       }
-      node.record.state = "pending";
-      node.record.wait = null;
+      // A new text answers what the old one waited for, but never an operator who paused the task.
+      if (record.state === "waiting" && record.wait?.code !== "paused") {
+        record.state = "pending";
+        record.wait = null;
+        this.#changes.push({ task: record, from: "waiting", to: "pending", wait: null, cause: null, message: null });
+      }
       this.#enter(node);
-      this.touch(node.record);
+      this.touch(record);
     }
+    // Only now, or one that is dropped later in the loop would be told of once more.
+    this.#wake(woken.filter((node) => node.plan.nodes.get(node.record.id) === node));
     const added = edit.added.map((record) => newTaskNode(record, plan));
     for (const node of added) plan.nodes.set(node.record.id, node);
     for (const node of plan.nodes.values()) {
@@ -230,7 +239,11 @@ export class Board {
   /** Fires due timers, then takes slots and claims for all that may start. Call after every event and at `nextWakeMs`. */
   decide(nowMs: number): Decision[] {
     this.#fireTimers(nowMs);
-    const decisions = this.#stops;
+    this.#carryOutOldWishes();
+    // An attempt that ended meanwhile, or whose operator thought better of it, has nothing to stop.
+    const decisions: Decision[] = this.#stops.filter(
+      ({ task, wish }) => task.state === "running" && task.wish === wish,
+    );
     this.#stops = [];
     while (this.#running < this.settings.limitAgents) {
       const node = this.#ready.take((planId, provider) => this.#isOpen(planId, provider, nowMs));
@@ -323,6 +336,9 @@ export class Board {
     this.touch(record);
     this.#changes.push({ task: record, from, to, wait: record.wait, cause: record.cause, message: record.message });
     if (isEnded(to) || to === "blocked" || to === "pending") this.#wake(this.claims.release(node));
+    // Who stops for another reason leaves the line of waiting claims, or those behind would wait for that reason too.
+    else if (to === "waiting" && !record.holdsClaims && record.wait?.code !== "lock")
+      this.#wake(this.claims.release(node));
     if (wasSatisfied !== isSatisfied(record) || wasFailing !== isFailing(record)) {
       this.#tellDependents(node, wasSatisfied, wasFailing);
     }
@@ -361,15 +377,38 @@ export class Board {
     if (this.#activeMerges.get(target) === node) this.#activeMerges.delete(target);
   }
 
-  /** Raises the path lengths in front of a task after something longer was put behind it. */
+  /** What an operator wished while the task was under way, now that it is not. */
+  carryOutWish(node: TaskNode, wish: Wish): void {
+    switch (wish) {
+      case "cancel":
+        return this.move(node, "cancelled", { cause: "cancelled", message: "cancelled by the operator" });
+      case "skip":
+        return this.move(node, "skipped", { cause: "cancelled", message: "skipped by the operator" });
+      case "pause":
+        return this.move(node, "waiting", { wait: pausedWait(node) });
+    }
+  }
+
+  /**
+   * Raises the path lengths in front of a task after something longer was put behind it. Taken in the order of the old
+   * lengths, which is an order of dependents before dependencies: each task is raised once, to its last length. Any
+   * other order raises a ladder of diamonds once for each way through it.
+   */
   raisePaths(node: TaskNode, weightOf: (record: TaskRecord) => number): void {
-    const raised = [node];
-    for (let current = raised.pop(); current !== undefined; current = raised.pop()) {
+    const raised = new Heap<{ node: TaskNode; oldLength: number }>((left, right) => left.oldLength < right.oldLength);
+    raised.push({ node, oldLength: -1 });
+    const waiting = new Set<TaskNode>();
+    for (let next = raised.pop(); next !== undefined; next = raised.pop()) {
+      const current = next.node;
+      waiting.delete(current);
       for (const dependency of current.dependencies) {
         const length = current.pathLength + weightOf(dependency.record);
         if (length <= dependency.pathLength) continue;
+        if (!waiting.has(dependency)) {
+          waiting.add(dependency);
+          raised.push({ node: dependency, oldLength: dependency.pathLength });
+        }
         dependency.pathLength = length;
-        raised.push(dependency);
         if (dependency.record.state === "ready") this.#requeue(dependency);
       }
     }
@@ -399,9 +438,12 @@ export class Board {
     for (const node of added) {
       this.claims.restore(node);
       // A waiting claim's place in line is not stored: it asks again.
-      if (node.record.wait?.code === "lock") {
-        node.record.state = "ready";
-        node.record.wait = null;
+      const { record } = node;
+      if (record.wait?.code === "lock") {
+        record.state = "ready";
+        record.wait = null;
+        this.#changes.push({ task: record, from: "waiting", to: "ready", wait: null, cause: null, message: null });
+        this.touch(record);
       }
       this.#enter(node);
     }
@@ -434,7 +476,7 @@ export class Board {
     const { record, plan } = node;
     node.ticket += 1;
     plan.counts[record.state] -= 1;
-    if (record.state === "waiting" && record.wait !== null && !needsPerson(record.wait.code)) plan.movingWaits -= 1;
+    if (record.state === "waiting") countWait(plan, record.wait, -1);
     if (record.state === "running") {
       plan.running -= 1;
       this.#running -= 1;
@@ -452,7 +494,7 @@ export class Board {
         this.#ready.push(node);
         return;
       case "waiting":
-        if (record.wait !== null && !needsPerson(record.wait.code)) plan.movingWaits += 1;
+        countWait(plan, record.wait, 1);
         if (record.wait?.untilMs != null) {
           this.#timers.push({ atMs: record.wait.untilMs, node, ticket: node.ticket });
         }
@@ -532,6 +574,19 @@ export class Board {
     }
   }
 
+  /** The engine's death may keep a wish from being carried out: it comes before the merge that is next in line. */
+  #carryOutOldWishes(): void {
+    for (const [target, line] of this.#mergeLines) {
+      while (!this.#activeMerges.has(target)) {
+        const node = line.find((candidate) => !candidate.plan.record.paused);
+        if (node === undefined || node.record.wish === null) break;
+        const { wish } = node.record;
+        node.record.wish = null;
+        this.carryOutWish(node, wish);
+      }
+    }
+  }
+
   #wake(waiters: readonly TaskNode[]): void {
     for (const waiter of waiters) {
       if (waiter.record.state === "waiting" && waiter.record.wait?.code === "lock") this.move(waiter, "ready");
@@ -584,6 +639,17 @@ function difference(
     satisfied: Number(isSatisfied(node.record)) - Number(wasSatisfied),
     failing: Number(isFailing(node.record)) - Number(wasFailing),
   };
+}
+
+export function pausedWait(node: TaskNode): Wait {
+  const command = `orchestrator resume ${taskKey(node.record)}`;
+  return { code: "paused", message: "paused by the operator", command, untilMs: null };
+}
+
+function countWait(plan: PlanNode, wait: Wait | null, difference: 1 | -1): void {
+  if (wait === null || needsPerson(wait.code)) return;
+  plan.movingWaits += difference;
+  if (wait.code === "lock") plan.lockWaits += difference;
 }
 
 function lockWait(node: TaskNode, blocker: TaskNode): Wait {

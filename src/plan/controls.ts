@@ -2,9 +2,9 @@
 import { AppError } from "../errors.ts";
 import type { Board } from "./board.ts";
 import { noteMended } from "./provider-gate.ts";
-import type { PlanNode, TaskNode } from "./node.ts";
+import { rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { EMPTY_LEDGER, FIRST_TURN, taskKey, type TaskKey } from "./records.ts";
-import { isEnded, type Wait } from "./task-state.ts";
+import { isEnded, type WaitCode } from "./task-state.ts";
 
 export const TASK_ACTIONS = ["pause", "resume", "cancel", "retry", "skip", "merge", "approve", "release"] as const;
 export type TaskAction = (typeof TASK_ACTIONS)[number];
@@ -43,14 +43,14 @@ export function controlPlan(board: Board, planId: string, action: TaskAction, no
       plan.record.paused = true;
       return each(
         plan,
-        (node) => node.record.state === "running",
+        (node) => node.record.state === "running" && !isLeaving(node),
         (node) => board.requestStop(node, "pause"),
       );
     case "resume":
       plan.record.paused = false;
       return each(
         plan,
-        (node) => node.record.wait?.code === "paused",
+        (node) => node.record.wait?.code === "paused" || node.record.wish === "pause",
         (node) => resume(board, node),
       );
     case "cancel":
@@ -60,6 +60,7 @@ export function controlPlan(board: Board, planId: string, action: TaskAction, no
         (node) => cancel(board, node),
       );
     case "retry":
+      // Opening one may change what fits the next: a dependent is no longer blocked, a waiter's claim is free.
       return each(plan, isRetryable, (node) => {
         if (isRetryable(node)) retry(board, node, nowMs);
       });
@@ -89,74 +90,80 @@ function each(plan: PlanNode, fits: (node: TaskNode) => boolean, act: (node: Tas
 
 function pause(board: Board, node: TaskNode): void {
   const { record } = node;
-  const key = taskKey(record);
-  if (record.state === "running") return board.requestStop(node, "pause");
-  const wait: Wait = {
-    code: "paused",
-    message: "paused by the operator",
-    command: `orchestrator resume ${key}`,
-    untilMs: null,
-  };
   if (record.wait?.code === "paused") return;
-  if (record.state === "merging" && node.isMergeActive) {
+  // The stronger wish stays: a pause must not bring back what somebody cancelled or skipped a moment ago.
+  if (isLeaving(node)) throw refused(node, "pause");
+  if (record.state === "running") return board.requestStop(node, "pause");
+  if (node.isMergeActive) {
     record.wish = "pause";
     return board.touch(record);
   }
-  const canPause = record.state === "ready" || record.state === "merging" || record.wait?.untilMs != null;
-  if (!canPause)
-    throw refused(node, "pause", record.state === "pending" ? `pause its plan ${record.planId} instead` : null);
-  board.move(node, "waiting", { wait });
+  if (!canPause(node)) throw refused(node, "pause");
+  board.carryOutWish(node, "pause");
+}
+
+function canPause(node: TaskNode): boolean {
+  const { record } = node;
+  if (isLeaving(node) || record.wait?.code === "paused") return false;
+  const { state } = record;
+  return state === "running" || state === "ready" || state === "merging" || record.wait?.untilMs != null;
+}
+
+/** Somebody wished it away already; its end is under way. */
+function isLeaving(node: TaskNode): boolean {
+  return node.record.wish === "cancel" || node.record.wish === "skip";
 }
 
 function resume(board: Board, node: TaskNode): void {
+  if (!canResume(node)) throw refused(node, "resume");
   if (node.record.wish === "pause") {
     node.record.wish = null;
     return board.touch(node.record);
   }
-  if (node.record.wait?.code !== "paused") throw refused(node, "resume", null);
   board.goOn(node);
+}
+
+function canResume(node: TaskNode): boolean {
+  return node.record.wish === "pause" || node.record.wait?.code === "paused";
 }
 
 function cancel(board: Board, node: TaskNode): void {
   const { record } = node;
   if (record.state === "cancelled") return;
-  if (isEnded(record.state)) throw refused(node, "cancel", null);
+  if (isEnded(record.state)) throw refused(node, "cancel");
   if (record.state === "running") return board.requestStop(node, "cancel");
   if (node.isMergeActive) {
     record.wish = "cancel";
     return board.touch(record);
   }
-  board.move(node, "cancelled", { cause: "cancelled", message: "cancelled by the operator" });
+  board.carryOutWish(node, "cancel");
 }
 
 function skip(board: Board, node: TaskNode): void {
   const { record } = node;
   if (record.state === "skipped") return;
-  if (record.state === "succeeded") throw refused(node, "skip", null);
+  if (record.state === "succeeded") throw refused(node, "skip");
   if (record.state === "running") return board.requestStop(node, "skip");
   if (node.isMergeActive) {
     record.wish = "skip";
     return board.touch(record);
   }
-  board.move(node, "skipped", { cause: "cancelled", message: "skipped by the operator" });
+  board.carryOutWish(node, "skip");
 }
 
+/** What only another action clears: a retry of a whole plan must neither merge what is to be merged by hand nor resume. */
+const NOT_FOR_RETRY: ReadonlySet<WaitCode> = new Set(["lock", "manual-merge", "approval", "paused"]);
+
 function isRetryable(node: TaskNode): boolean {
-  const { state } = node.record;
-  return state === "failed" || state === "cancelled" || (state === "waiting" && node.record.wait?.code !== "lock");
+  const { state, wait } = node.record;
+  if (state === "failed" || state === "cancelled") return true;
+  return state === "waiting" && (wait === null || !NOT_FOR_RETRY.has(wait.code));
 }
 
 /** Opens an ended task, or lets a waiting one go on now. Its ledgers begin anew; its session and worktree are kept. */
 function retry(board: Board, node: TaskNode, nowMs: number): void {
   const { record } = node;
-  if (!isRetryable(node)) {
-    const culprit = node.dependencies.find((dependency) => dependency.record.state === "failed");
-    throw refused(
-      node,
-      "retry",
-      culprit === undefined ? null : `retry ${taskKey(culprit.record)} instead, which failed`,
-    );
-  }
+  if (!isRetryable(node)) throw refused(node, "retry");
   const health = board.provider(record.provider);
   noteMended(health, nowMs);
   board.touchProvider(health);
@@ -170,34 +177,68 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
 }
 
 function merge(board: Board, node: TaskNode): void {
-  const { record } = node;
-  if (record.state !== "waiting" || record.stage !== "merge") {
-    throw refused(node, "merge", record.state === "merging" ? "it is in the merge queue already" : null);
-  }
-  record.isApproved = true;
+  if (!canMerge(node)) throw refused(node, "merge");
+  node.record.isApproved = true;
   board.move(node, "merging");
 }
 
+function canMerge({ record }: TaskNode): boolean {
+  return record.state === "waiting" && record.stage === "merge";
+}
+
 function approve(board: Board, node: TaskNode): void {
-  if (node.record.wait?.code !== "approval") throw refused(node, "approve", null);
+  if (node.record.wait?.code !== "approval") throw refused(node, "approve");
   node.record.isApproved = true;
   board.goOn(node);
 }
 
 function release(board: Board, node: TaskNode): void {
-  const { record } = node;
-  if (record.state === "running" || record.state === "merging" || !record.holdsClaims) {
-    throw refused(node, "release", record.holdsClaims ? "its work is under way" : "it holds no claim");
-  }
+  if (!canRelease(node)) throw refused(node, "release");
   board.releaseClaims(node);
 }
 
-function refused(node: TaskNode, action: string, instead: string | null): AppError {
+function canRelease({ record }: TaskNode): boolean {
+  return record.holdsClaims && record.state !== "running" && record.state !== "merging";
+}
+
+/** What would change something now; a refusal names these as the next step. */
+function possibleActions(node: TaskNode): TaskAction[] {
+  const { record } = node;
+  const isPossible: Record<TaskAction, boolean> = {
+    pause: canPause(node),
+    resume: canResume(node),
+    cancel: !isEnded(record.state) && record.wish !== "cancel",
+    retry: isRetryable(node),
+    skip: record.state !== "succeeded" && record.state !== "skipped" && record.wish !== "skip",
+    merge: canMerge(node),
+    approve: record.wait?.code === "approval",
+    release: canRelease(node),
+  };
+  return TASK_ACTIONS.filter((action) => isPossible[action]);
+}
+
+function refused(node: TaskNode, action: TaskAction): AppError {
   const { record } = node;
   const now = record.wait === null ? record.state : `waiting (${record.wait.code})`;
-  return new AppError(
-    "TASK_STATE",
-    `can't ${action} task ${taskKey(record)}: it is ${now}${instead === null ? "" : `; ${instead}`}`,
-    { details: { task: taskKey(record), state: record.state, action } },
-  );
+  const wish = record.wish === null ? "" : ` and about to ${record.wish}`;
+  const possible = possibleActions(node);
+  const instead =
+    hintFor(node, action) ??
+    (possible.length === 0 ? "nothing is left to do with it" : `possible: ${possible.join(", ")}`);
+  return new AppError("TASK_STATE", `can't ${action} task ${taskKey(record)}: it is ${now}${wish}; ${instead}`, {
+    details: { task: taskKey(record), state: record.state, action, possible },
+  });
+}
+
+/** Where another task or the plan is what was meant. */
+function hintFor(node: TaskNode, action: TaskAction): string | null {
+  const { record } = node;
+  if (action === "retry" && record.state === "blocked") {
+    const culprit = rootFailure(node);
+    if (culprit !== null)
+      return `retry ${taskKey(culprit.record)} instead, which ${culprit.record.state === "failed" ? "failed" : "was cancelled"}`;
+  }
+  if (action === "pause" && record.state === "pending") return `pause its plan ${record.planId} instead`;
+  if (action === "merge" && record.state === "merging") return "it is in the merge queue already";
+  return null;
 }

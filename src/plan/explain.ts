@@ -1,8 +1,8 @@
 /** Why a task is not running, and how a plan stands: what people and parents read. Pure over the board. */
 import type { Board } from "./board.ts";
-import { isFailing, isSatisfied, type PlanNode, type TaskNode } from "./node.ts";
+import { isFailing, isSatisfied, rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { taskKey, type TaskKey } from "./records.ts";
-import type { TaskState, WaitCode } from "./task-state.ts";
+import { needsPerson, type TaskState, type WaitCode } from "./task-state.ts";
 
 export interface Explanation {
   /**
@@ -37,7 +37,7 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
         ...plain,
         code: "blocked",
         message: `blocked: ${listed(names)} failed or is blocked`,
-        command: root === null ? null : `orchestrator retry ${root}`,
+        command: root === null ? null : `orchestrator retry ${taskKey(root.record)}`,
         waitsFor: names,
       };
     }
@@ -143,18 +143,6 @@ function pausedPlan(plan: PlanNode): Explanation {
   };
 }
 
-/** The failed task at the bottom of a chain of blocked ones. */
-function rootFailure(node: TaskNode): TaskKey | null {
-  const seen = new Set<TaskNode>();
-  let current: TaskNode | undefined = node;
-  while (current !== undefined && !seen.has(current)) {
-    seen.add(current);
-    if (current.record.state !== "blocked") return taskKey(current.record);
-    current = current.dependencies.find((dependency) => isFailing(dependency.record));
-  }
-  return null;
-}
-
 function listed(names: readonly string[]): string {
   return names.length <= 5 ? names.join(", ") : `${names.slice(0, 5).join(", ")} and ${names.length - 5} more`;
 }
@@ -169,7 +157,10 @@ export interface PlanStanding {
   readonly state: "running" | "needs-person" | "succeeded" | "failed";
 }
 
-/** How a plan stands, from its counters alone. */
+/**
+ * How a plan stands: from its counters alone, save where nothing but waits for claims is left. Then each holder is asked
+ * whether it moves, for a plan that waits for one that waits for a person would be told as running for ever.
+ */
 export function standingOf(plan: PlanNode): PlanStanding {
   const { counts } = plan;
   const total = plan.nodes.size;
@@ -179,8 +170,44 @@ export function standingOf(plan: PlanNode): PlanStanding {
   if (done === total) state = "succeeded";
   else if (counts.running > 0) state = "running";
   else if (plan.record.paused && ended < total) state = "needs-person";
-  else if (counts.ready + counts.merging + plan.movingWaits > 0) state = "running";
+  else if (counts.ready + counts.merging + plan.movingWaits - plan.lockWaits > 0) state = "running";
+  else if (plan.lockWaits > 0 && someHolderMoves(plan)) state = "running";
   else if (counts.waiting > 0) state = "needs-person";
   else state = "failed";
   return { counts: { ...counts }, total, state };
+}
+
+function someHolderMoves(plan: PlanNode): boolean {
+  const still = new Set<TaskNode>();
+  for (const node of plan.nodes.values()) {
+    if (node.record.wait?.code !== "lock") continue;
+    let current = node;
+    while (current.record.wait?.code === "lock" && current.blockedBy !== null && !still.has(current)) {
+      still.add(current);
+      current = current.blockedBy;
+    }
+    if (!still.has(current) && moves(current)) return true;
+    still.add(current);
+  }
+  return false;
+}
+
+/** Whether a task that others wait for does something or will by itself. */
+function moves({ record, plan }: TaskNode): boolean {
+  switch (record.state) {
+    case "running":
+      return true;
+    case "ready":
+    case "merging":
+      return !plan.record.paused;
+    case "waiting":
+      return record.wait !== null && !needsPerson(record.wait.code);
+    case "pending":
+    case "blocked":
+    case "succeeded":
+    case "skipped":
+    case "failed":
+    case "cancelled":
+      return false;
+  }
 }

@@ -8,6 +8,8 @@ export interface PlanNode {
   readonly counts: Record<TaskState, number>;
   /** Waiting tasks that move again without a person. */
   movingWaits: number;
+  /** Those of them that wait for a claim: they move when its holder does, which may itself wait for a person. */
+  lockWaits: number;
   running: number;
 }
 
@@ -50,6 +52,7 @@ export function newPlanNode(record: PlanRecord): PlanNode {
       cancelled: 0,
     },
     movingWaits: 0,
+    lockWaits: 0,
     running: 0,
   };
 }
@@ -94,4 +97,16 @@ export function isSatisfied(task: TaskRecord): boolean {
 export function isFailing(task: TaskRecord): boolean {
   if (task.state === "blocked") return true;
   return (task.state === "failed" || task.state === "cancelled") && task.spec.onFailure === "hard";
+}
+
+/** The failed or cancelled task at the bottom of a chain of blocked ones; null when the task is not blocked. */
+export function rootFailure(node: TaskNode): TaskNode | null {
+  const seen = new Set<TaskNode>();
+  let current: TaskNode | undefined = node;
+  while (current !== undefined && !seen.has(current)) {
+    if (current.record.state !== "blocked") return current === node ? null : current;
+    seen.add(current);
+    current = current.dependencies.find((dependency) => isFailing(dependency.record));
+  }
+  return null;
 }

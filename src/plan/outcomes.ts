@@ -1,6 +1,6 @@
 /** What the end of an attempt or of a merge means for its task. Pure over the board; the moment and chance are given. */
 import { consequenceOf } from "./consequence.ts";
-import type { Board } from "./board.ts";
+import { pausedWait, type Board } from "./board.ts";
 import type { FailureCause } from "./failure-cause.ts";
 import type { TaskNode } from "./node.ts";
 import { noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
@@ -49,27 +49,24 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
   if (end.type === "not-started") {
     record.ledger = { ...record.ledger, attempts: record.ledger.attempts - 1 };
     if (wish === null || wish === "pause") {
-      board.move(node, "waiting", { wait: wish === "pause" ? pausedWait(key) : end.wait });
+      board.move(node, "waiting", { wait: wish === "pause" ? pausedWait(node) : end.wait });
       if (record.ledger.attempts === 0) board.releaseClaims(node);
       return;
     }
   }
   noteHealth(board, node, end, nowMs);
-  if (wish === "cancel")
-    return board.move(node, "cancelled", { cause: "cancelled", message: "cancelled by the operator" });
-  if (wish === "skip") return board.move(node, "skipped", { cause: "cancelled", message: "skipped by the operator" });
+  if (wish === "cancel" || wish === "skip") return board.carryOutWish(node, wish);
   if (end.type === "succeeded") return finishWork(board, node, end.hasChanges);
-  if (end.type === "interrupted" && wish === null) {
+  if (end.type === "failed" && wish === null) return applyFailure(board, node, end, nowMs, random);
+  if (wish === null) {
+    // The engine's own stop, or an operator's who resumed the task before its agent was gone.
     if (record.ledger.attempts > 0) {
       record.nextTurn = againWith("You were interrupted. Look at the state of your worktree first, then go on.");
     }
     return board.move(node, "ready");
   }
-  if (wish === "pause" || end.type === "stopped" || end.type === "interrupted") {
-    record.nextTurn = { kind: "again", note: "You were paused by the operator. Go on where you left off." };
-    return board.move(node, "waiting", { wait: pausedWait(key) });
-  }
-  if (end.type === "failed") return applyFailure(board, node, end, nowMs, random);
+  record.nextTurn = againWith("You were paused by the operator. Go on where you left off.");
+  board.carryOutWish(node, wish);
 }
 
 function noteHealth(board: Board, node: TaskNode, end: AttemptEnd, nowMs: number): void {
@@ -163,10 +160,7 @@ export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
     record.mergedSha = end.type === "merged" ? end.sha : null;
     return board.move(node, "succeeded", { cause: null, message: null });
   }
-  if (wish === "cancel")
-    return board.move(node, "cancelled", { cause: "cancelled", message: "cancelled by the operator" });
-  if (wish === "skip") return board.move(node, "skipped", { cause: "cancelled", message: "skipped by the operator" });
-  if (wish === "pause") return board.move(node, "waiting", { wait: pausedWait(key) });
+  if (wish !== null) return board.carryOutWish(node, wish);
   switch (end.type) {
     case "again":
       // Leaving and entering the line puts it at the end: others are not held up by one that keeps losing the race.
@@ -198,10 +192,6 @@ export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
 
 function againWith(note: string): NextTurn {
   return { kind: "again", note };
-}
-
-function pausedWait(key: TaskKey): Wait {
-  return { code: "paused", message: "paused by the operator", command: `orchestrator resume ${key}`, untilMs: null };
 }
 
 function lastLines(output: string): string {

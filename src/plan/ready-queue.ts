@@ -6,9 +6,14 @@
 import { Heap } from "./heap.ts";
 import type { TaskNode } from "./node.ts";
 
+/** A task with its rank as it was when it came in: a heap whose order changes under it loses its order. */
 interface Entry {
   readonly node: TaskNode;
   readonly ticket: number;
+  readonly goesOn: boolean;
+  readonly pathLength: number;
+  readonly priority: number;
+  readonly ordinal: number;
 }
 
 interface Bucket {
@@ -25,29 +30,29 @@ export class ReadyQueue {
     const key = `${planId}\n${provider}`;
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
-      bucket = { planId, provider, heap: new Heap<Entry>((left, right) => isBefore(left.node, right.node)) };
+      bucket = { planId, provider, heap: new Heap<Entry>(isBefore) };
       this.#buckets.set(key, bucket);
     }
-    bucket.heap.push({ node, ticket: node.ticket });
+    bucket.heap.push(entryOf(node));
   }
 
   /** Takes the first task out of the heaps that `isOpen` lets through. */
   take(isOpen: (planId: string, provider: string) => boolean): TaskNode | undefined {
     let best: Bucket | undefined;
-    let bestNode: TaskNode | undefined;
+    let bestHead: Entry | undefined;
     for (const [key, bucket] of this.#buckets) {
       const head = freshHead(bucket);
       if (head === undefined) {
         this.#buckets.delete(key);
         continue;
       }
-      if (bestNode !== undefined && !isBefore(head, bestNode)) continue;
+      if (bestHead !== undefined && !isBefore(head, bestHead)) continue;
       if (!isOpen(bucket.planId, bucket.provider)) continue;
       best = bucket;
-      bestNode = head;
+      bestHead = head;
     }
     best?.heap.pop();
-    return bestNode;
+    return bestHead?.node;
   }
 
   /** Providers that some ready task wants. */
@@ -59,21 +64,24 @@ export class ReadyQueue {
 }
 
 /** The first entry that still stands for a ready task; stale ones before it are dropped. */
-function freshHead(bucket: Bucket): TaskNode | undefined {
+function freshHead(bucket: Bucket): Entry | undefined {
   for (;;) {
     const head = bucket.heap.peek();
     if (head === undefined) return undefined;
-    if (head.ticket === head.node.ticket && head.node.record.state === "ready") return head.node;
+    if (head.ticket === head.node.ticket && head.node.record.state === "ready") return head;
     bucket.heap.pop();
   }
 }
 
-export function isBefore(left: TaskNode, right: TaskNode): boolean {
-  const leftGoesOn = left.record.ledger.attempts > 0;
-  const rightGoesOn = right.record.ledger.attempts > 0;
-  if (leftGoesOn !== rightGoesOn) return leftGoesOn;
+function entryOf(node: TaskNode): Entry {
+  const { ledger, spec, ordinal } = node.record;
+  const { ticket, pathLength } = node;
+  return { node, ticket, goesOn: ledger.attempts > 0, pathLength, priority: spec.priority, ordinal };
+}
+
+function isBefore(left: Entry, right: Entry): boolean {
+  if (left.goesOn !== right.goesOn) return left.goesOn;
   if (left.pathLength !== right.pathLength) return left.pathLength > right.pathLength;
-  const byPriority = right.record.spec.priority - left.record.spec.priority;
-  if (byPriority !== 0) return byPriority < 0;
-  return left.record.ordinal < right.record.ordinal;
+  if (left.priority !== right.priority) return left.priority > right.priority;
+  return left.ordinal < right.ordinal;
 }

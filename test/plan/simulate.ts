@@ -1,360 +1,446 @@
 /**
- * A world for the board: agents that end when chance says, a merge queue, operators, a clock that jumps, crashes. It
- * keeps its own account of what really runs and merges, and checks section 3 of the design against that account after
- * every step, never against what the board believes.
+ * A world for the board: agents that end when chance says, a merge queue, operators, edits, a clock that jumps, crashes.
+ * What is always true (DESIGN section 3) is checked after every step against the world's own account (`account.ts`),
+ * never against what the board believes. The store is a map of JSON that only takes what the board says has changed: a
+ * crash brings back what is in it and nothing else.
  */
-import { Board, type BoardSettings, type Decision } from "../../src/plan/board.ts";
-import { claimsOverlap } from "../../src/plan/claims.ts";
-import { DEFAULT_RETRY_SETTINGS } from "../../src/plan/consequence.ts";
-import { controlPlan, controlTask, TASK_ACTIONS } from "../../src/plan/controls.ts";
 import { AppError } from "../../src/errors.ts";
-import { explainTask, standingOf } from "../../src/plan/explain.ts";
+import { Board, type BoardSettings, type Decision } from "../../src/plan/board.ts";
+import { DEFAULT_RETRY_SETTINGS } from "../../src/plan/consequence.ts";
+import { controlPlan, controlTask, TASK_ACTIONS, type TaskAction } from "../../src/plan/controls.ts";
+import { explainTask } from "../../src/plan/explain.ts";
 import { FAILURE_CAUSES } from "../../src/plan/failure-cause.ts";
 import { checkGraph, longestPaths } from "../../src/plan/graph.ts";
 import { endAttempt, endMerge, type AttemptEnd, type MergeEnd } from "../../src/plan/outcomes.ts";
 import { newTask, taskKey, type PlanRecord, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
-import { isEnded } from "../../src/plan/task-state.ts";
-import { normalizeTask } from "../../src/plan/schema.ts";
+import { isEnded, type TaskState } from "../../src/plan/task-state.ts";
+import { Account, BrokenPromise } from "./account.ts";
+import { SeededRandom } from "./seeded-random.ts";
+import { checkBounds, checkIdle, checkOrderOfStarts, checkRestored, checkStart } from "./simulation-checks.ts";
+import { randomEdit, randomSpec } from "./simulation-plans.ts";
 
-/** mulberry32: small, fast and the same everywhere. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
+export interface SimulationOptions {
+  readonly maxTasks: number;
+  readonly maxPlans: number;
+  readonly hasCrashes: boolean;
+  readonly hasOperators: boolean;
+  readonly hasEdits: boolean;
 }
 
-export class BrokenPromise extends Error {}
+export const WHOLE_LIFE: SimulationOptions = {
+  maxTasks: 20,
+  maxPlans: 2,
+  hasCrashes: true,
+  hasOperators: true,
+  hasEdits: true,
+};
 
 export interface SimulationResult {
   readonly steps: number;
-  readonly history: readonly string[];
   readonly starts: number;
 }
 
-/** Runs one random life of a repository to its end. Throws BrokenPromise with the history when a promise is broken. */
-export function simulate(seed: number, maxTasks = 30): SimulationResult {
-  return new World(seed, maxTasks).run();
+export interface SimulatedPlan {
+  readonly record: PlanRecord;
+  /** In an order that respects the edges: a task depends on earlier ones alone. */
+  readonly tasks: TaskRecord[];
 }
 
-class World {
-  readonly #random: () => number;
-  readonly #history: string[] = [];
-  readonly #settings: BoardSettings;
-  #board: Board;
-  readonly #plans: { record: PlanRecord; tasks: TaskRecord[] }[] = [];
-  readonly #running = new Set<TaskKey>();
-  readonly #merging = new Set<TaskKey>();
-  readonly #mergedOrDone = new Set<TaskKey>();
-  #nowMs = 1_000_000;
-  #starts = 0;
-  #steps = 0;
+/** Runs one random life of a repository to its end. Throws BrokenPromise with the history when a promise is broken. */
+export function simulate(seed: number, options: SimulationOptions = WHOLE_LIFE): SimulationResult {
+  return new World(seed, options).run();
+}
 
-  constructor(seed: number, maxTasks: number) {
-    this.#random = seededRandom(seed);
-    this.#settings = {
-      limitAgents: 1 + this.#below(4),
-      providerLimits: new Map([["alpha", 1 + this.#below(3)]]),
-      retry: { ...DEFAULT_RETRY_SETTINGS, retries: 2 },
+const MAX_STEPS = 6_000;
+/** Lines of history that a broken promise is told with. */
+const HISTORY_LINES = 60;
+
+export class World {
+  readonly random: SeededRandom;
+  readonly settings: BoardSettings;
+  readonly plans: SimulatedPlan[] = [];
+  readonly account: Account;
+  board: Board;
+  nowMs = 1_000_000_000;
+  nextOrdinal = 0;
+  readonly #options: SimulationOptions;
+  readonly #history: string[] = [];
+  /** Tasks as the store has them. */
+  readonly #stored = new Map<TaskKey, string>();
+  /** States as the events tell them. */
+  readonly #told = new Map<TaskKey, TaskState>();
+  /** Agents that were told to stop and have not ended yet. */
+  readonly #stopping = new Set<TaskKey>();
+  #health = new Map<string, string>();
+  #starts = 0;
+
+  constructor(seed: number, options: SimulationOptions) {
+    this.#options = options;
+    const random = new SeededRandom(seed);
+    this.random = random;
+    const providers = new Map([["alpha", 1 + random.below(3)]]);
+    this.settings = {
+      limitAgents: 1 + random.below(4),
+      providerLimits: providers,
+      retry: { ...DEFAULT_RETRY_SETTINGS, retries: 2, maxContinuations: 3 },
       gate: { failuresToOpen: 3, openMs: 60_000, usageProbesMs: [300_000, 900_000] },
       maxRepairs: 2,
     };
-    this.#board = new Board(this.#settings);
-    const plans = 1 + this.#below(2);
-    for (let index = 0; index < plans; index += 1) this.#plans.push(this.#makePlan(index, maxTasks));
-    this.#putOnBoard();
+    const agents = this.settings.limitAgents;
+    this.account = new Account({ agents, providers, retries: 2, continuations: 3, repairs: 2 });
+    this.board = new Board(this.settings);
+    const count = 1 + random.below(options.maxPlans);
+    for (let index = 0; index < count; index += 1) this.plans.push(this.#makePlan(index));
+    this.#putOnBoard(this.board, this.plans);
+    this.commit();
   }
 
   run(): SimulationResult {
-    for (this.#steps = 0; this.#steps < 4000; this.#steps += 1) {
-      this.#carryOut(this.#board.decide(this.#nowMs));
-      this.#check();
-      if (this.#isOver()) break;
-      this.#somethingHappens();
-      this.#check();
+    let steps = 0;
+    try {
+      for (; steps < MAX_STEPS && !this.#isOver(); steps += 1) {
+        this.#decide();
+        // Several events may share a look, as in the scheduler.
+        const events = this.random.chance(0.25) ? 3 : 1;
+        for (let number = 0; number < events && !this.#isOver(); number += 1) {
+          this.#somethingHappens(number === 0);
+          this.#write();
+        }
+      }
+      if (!this.#isOver()) throw new BrokenPromise("end", "the run did not end");
+    } catch (thrown) {
+      const recent = this.#history.slice(-HISTORY_LINES);
+      if (thrown instanceof BrokenPromise) throw new BrokenPromise(thrown.promise, wordsOf(thrown), recent);
+      const words = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+      throw new BrokenPromise("no bug", words, recent);
     }
-    if (!this.#isOver()) this.#fail("the run did not end");
-    return { steps: this.#steps, history: this.#history, starts: this.#starts };
+    return { steps, starts: this.#starts };
   }
 
-  #makePlan(index: number, maxTasks: number): { record: PlanRecord; tasks: TaskRecord[] } {
+  planOf(task: TaskRecord): SimulatedPlan {
+    const plan = this.plans.find((candidate) => candidate.record.id === task.planId);
+    if (plan === undefined) throw new Error(`no plan of ${taskKey(task)}`);
+    return plan;
+  }
+
+  note(line: string): void {
+    this.#history.push(line);
+  }
+
+  makeTask(planId: string, spec: TaskRecord["spec"]): TaskRecord {
+    const task = newTask(planId, this.nextOrdinal, spec, this.random.pick(["alpha", "beta"]));
+    this.nextOrdinal += 1;
+    this.#insert(task);
+    return task;
+  }
+
+  /** What one transaction of the scheduler does: changed records into the store, steps into the events. */
+  commit(): void {
+    this.#write();
+    checkBounds(this);
+    for (const { tasks } of this.plans) {
+      for (const task of tasks) {
+        const told = this.#told.get(taskKey(task));
+        if (told !== task.state)
+          throw new BrokenPromise("events", `${taskKey(task)} is ${task.state}, told as ${told}`);
+      }
+    }
+  }
+
+  /** Answers how many records changed. `onStart` is called for each task that begins to run, in its place. */
+  #write(onStart?: (task: TaskRecord) => void): number {
+    for (const { task, from, to, wait } of this.board.takeChanges()) {
+      const key = taskKey(task);
+      const told = this.#told.get(key);
+      if (told !== from)
+        throw new BrokenPromise("events", `${key} goes from ${from} to ${to}, but was told as ${told}`);
+      this.#told.set(key, to);
+      if (to === "running") onStart?.(task);
+      this.account.change(task, this.planOf(task).record.target, to, wait?.code ?? null);
+    }
+    const touched = this.board.takeTouched();
+    for (const task of touched) this.#stored.set(taskKey(task), JSON.stringify(task));
+    for (const health of this.board.takeChangedProviders()) this.#health.set(health.name, JSON.stringify(health));
+    return touched.length;
+  }
+
+  forget(task: TaskRecord): void {
+    const key = taskKey(task);
+    this.#stored.delete(key);
+    this.#told.delete(key);
+    this.account.forget(key);
+  }
+
+  // --- the beginning -------------------------------------------------------------------------------------------------
+
+  #makePlan(index: number): SimulatedPlan {
+    const { random } = this;
     const record: PlanRecord = {
       id: `p${index}`,
       name: null,
       goal: null,
-      target: this.#random() < 0.7 ? "main" : "other",
-      maxConcurrent: 1 + this.#below(4),
+      target: random.chance(0.7) ? "main" : "other",
+      maxConcurrent: 1 + random.below(4),
       budget: { usd: null, tokens: null, minutes: null },
-      createdAtMs: this.#nowMs,
+      createdAtMs: this.nowMs,
       paused: false,
     };
-    const globs = ["src/**", "src/a.ts", "src/*.ts", "docs/**", "lib/{x,y}/*", "**/*.md"];
-    const count = 1 + this.#below(maxTasks);
     const tasks: TaskRecord[] = [];
+    const count = 1 + random.below(this.#options.maxTasks);
     for (let number = 0; number < count; number += 1) {
-      const dependsOn = tasks.filter(() => this.#random() < 2 / (number + 1)).map((task) => task.id);
-      const spec = normalizeTask({
-        id: `t${number}`,
-        prompt: "x",
-        dependsOn,
-        ...(this.#random() < 0.5 ? { writes: [globs[this.#below(globs.length)] ?? "x"] } : {}),
-        onFailure: (["hard", "soft", "skip"] as const)[this.#below(3)] ?? "hard",
-        merge: this.#random() < 0.9 ? "auto" : "none",
-        priority: this.#below(3),
-      });
-      tasks.push(newTask(record.id, index * 1000 + number, spec, this.#random() < 0.5 ? "alpha" : "beta"));
+      tasks.push(this.makeTask(record.id, randomSpec(random, `t${number}`, tasks)));
     }
     return { record, tasks };
   }
 
-  #putOnBoard(): void {
-    for (const { record, tasks } of this.#plans) {
-      const nodes = tasks.map((task) => task.spec);
-      this.#board.addPlan(
-        record,
-        tasks,
-        longestPaths(nodes, checkGraph(nodes), () => 1),
-      );
+  #insert(task: TaskRecord): void {
+    this.#stored.set(taskKey(task), JSON.stringify(task));
+    this.#told.set(taskKey(task), task.state);
+  }
+
+  #putOnBoard(board: Board, plans: readonly SimulatedPlan[]): void {
+    for (const { record, tasks } of plans) {
+      const specs = tasks.map((task) => task.spec);
+      const lengths = longestPaths(specs, checkGraph(specs), () => 1);
+      board.addPlan(record, tasks, lengths);
     }
   }
 
-  #carryOut(decisions: readonly Decision[]): void {
-    for (const decision of decisions) {
-      const key = taskKey(decision.task);
-      this.#note(`${decision.type} ${key}`);
-      switch (decision.type) {
-        case "start":
-          if (this.#running.has(key)) this.#fail(`${key} was started while it runs`);
-          if (this.#mergedOrDone.has(key)) this.#fail(`once: ${key} was started again after it was finished`);
-          this.#checkOrder(decision.task);
-          this.#running.add(key);
-          this.#starts += 1;
-          break;
-        case "stop":
-          // The agent will end as stopped; chance may let it succeed first.
-          break;
-        case "merge":
-          if (this.#mergedOrDone.has(key)) this.#fail(`once: ${key} is merged again`);
-          this.#merging.add(key);
-          break;
-      }
+  // --- decisions -----------------------------------------------------------------------------------------------------
+
+  #decide(): void {
+    const gates = new Map(["alpha", "beta"].map((name) => [name, this.board.gate(name, this.nowMs).state]));
+    const decisions = this.board.decide(this.nowMs);
+    const begun: TaskRecord[] = [];
+    this.#write((task) => {
+      begun.push(task);
+      checkStart(this, task);
+      this.account.start(task, this.planOf(task).record.target, gates.get(task.provider) ?? "open-to-all");
+    });
+    const started = decisions.flatMap((decision) => (decision.type === "start" ? [decision.task] : []));
+    if (started.some((task, index) => begun[index] !== task) || begun.length !== started.length) {
+      throw new BrokenPromise("once", `decided ${namesOf(started)}, but what began is ${namesOf(begun)}`);
+    }
+    this.#starts += started.length;
+    for (const decision of decisions) this.#carryOut(decision);
+    this.commit();
+    checkOrderOfStarts(this, started);
+  }
+
+  #carryOut(decision: Decision): void {
+    const { task } = decision;
+    const key = taskKey(task);
+    this.note(`${decision.type} ${key}`);
+    switch (decision.type) {
+      case "start":
+        return;
+      case "stop":
+        // The agent will end as stopped; chance may let it succeed first.
+        if (!this.account.running.has(key)) throw new BrokenPromise("stop", `${key} is to stop, but does not run`);
+        if (task.wish === null) throw new BrokenPromise("stop", `${key} is to stop, but nobody wishes it`);
+        this.#stopping.add(key);
+        return;
+      case "merge":
+        if (task.wish !== null) throw new BrokenPromise("wishes", `${key} is merged, though it was to ${task.wish}`);
+        this.account.startMerge(task, this.planOf(task).record.target);
+        return;
     }
   }
 
-  #checkOrder(task: TaskRecord): void {
-    // What has begun goes on, also when somebody opened a soft dependency again meanwhile.
-    if (task.ledger.attempts > 1) return;
-    const plan = this.#plans.find((candidate) => candidate.record.id === task.planId);
-    for (const id of task.spec.dependsOn) {
-      const dependency = plan?.tasks.find((candidate) => candidate.id === id);
-      if (dependency === undefined) continue;
-      const mayGoOn =
-        dependency.state === "succeeded" ||
-        dependency.state === "skipped" ||
-        ((dependency.state === "failed" || dependency.state === "cancelled") && dependency.spec.onFailure !== "hard");
-      if (!mayGoOn) this.#fail(`order: ${taskKey(task)} started while ${id} is ${dependency.state}`);
-    }
-  }
+  // --- events --------------------------------------------------------------------------------------------------------
 
-  #somethingHappens(): void {
-    const chance = this.#random();
-    if (chance < 0.06) return this.#crash();
-    if (chance < 0.14) return this.#operate();
-    if (chance < 0.2) {
-      this.#nowMs += this.#random() < 0.2 ? 8 * 3_600_000 : 1000;
-      return;
-    }
-    const running = [...this.#running];
-    const merging = [...this.#merging];
-    const total = running.length + merging.length;
-    if (total === 0) return this.#idle();
-    const chosen = this.#below(total);
-    const key = chosen < running.length ? running[chosen] : merging[chosen - running.length];
-    if (key === undefined) return;
-    if (chosen < running.length) this.#endAgent(key);
+  #somethingHappens(hasDecided: boolean): void {
+    const { random } = this;
+    const chance = random.next();
+    if (chance < 0.03 && this.#options.hasCrashes) return this.#crash();
+    if (chance < 0.14 && this.#options.hasOperators) return this.#operate();
+    if (chance < 0.18 && this.#options.hasEdits) return randomEdit(this);
+    if (chance < 0.23) return this.#passTime();
+    const running = [...this.account.running];
+    const merging = [...this.account.merging.values()];
+    const key = random.choose([...running, ...merging]);
+    if (key === undefined) return hasDecided ? this.#idle() : undefined;
+    if (this.account.running.has(key)) this.#endAgent(key);
     else this.#endMerge(key);
   }
 
-  /** Nothing runs: time passes to the next timer, or a person comes. */
+  /** A second, a night's sleep, or a clock that is set back. */
+  #passTime(): void {
+    const { random } = this;
+    const chance = random.next();
+    this.nowMs += chance < 0.15 ? 8 * 3_600_000 : chance < 0.25 ? -3_600_000 : 1000;
+  }
+
+  /** Nothing runs: time passes to the next timer, or a person does what some task's explanation tells them to do. */
   #idle(): void {
-    const nextMs = this.#board.nextWakeMs(this.#nowMs);
+    const nextMs = this.board.nextWakeMs(this.nowMs);
     if (nextMs !== null) {
-      this.#note(`time passes to ${nextMs}`);
-      this.#nowMs = Math.max(this.#nowMs, nextMs);
+      this.note(`time passes to ${nextMs}`);
+      this.nowMs = Math.max(this.nowMs, nextMs);
       return;
     }
-    for (const { record, tasks } of this.#plans) {
-      if (record.paused) {
-        this.#note(`resume ${record.id}`);
-        controlPlan(this.#board, record.id, "resume", this.#nowMs);
-        return;
-      }
-      for (const task of tasks) {
-        // A lock is cleared through its holder, which waits for somebody itself: that one is asked for.
-        if (task.state !== "waiting" || task.wait?.code === "lock") continue;
-        const why = explainTask(this.#board, taskKey(task), this.#nowMs);
-        if (why.command === null && why.code !== "target")
-          this.#fail(`why: ${taskKey(task)} waits for nobody: ${why.message}`);
-        const action = task.wait?.code === "paused" ? "resume" : this.#random() < 0.5 ? "retry" : "cancel";
-        this.#note(`${action} ${taskKey(task)} (${why.code})`);
-        controlTask(this.#board, taskKey(task), action, this.#nowMs);
-        return;
-      }
+    checkIdle(this);
+    const chosen = this.#somebodyToAsk();
+    if (this.random.chance(0.3)) {
+      this.note(`cancel ${taskKey(chosen.task)}`);
+      this.#control("cancel", taskKey(chosen.task));
+      return;
     }
-    if (!this.#isOver()) this.#fail("deadlock: nothing runs, no timer, nobody to ask");
+    this.#obey(chosen.command);
   }
 
-  #endAgent(key: TaskKey): void {
-    this.#running.delete(key);
-    const { record } = this.#board.node(key);
-    let end: AttemptEnd;
-    const chance = this.#random();
-    if (record.wish !== null && chance < 0.8) end = { type: "stopped" };
-    else if (chance < 0.6) end = { type: "succeeded", hasChanges: this.#random() < 0.8, message: null };
-    else if (chance < 0.63) {
-      end = {
-        type: "not-started",
-        wait: { code: "auth", message: "no key", command: `orchestrator retry ${key}`, untilMs: null },
-      };
-    } else {
-      const cause = FAILURE_CAUSES[this.#below(FAILURE_CAUSES.length)] ?? "crashed";
-      end = {
-        type: "failed",
-        cause,
-        message: cause,
-        remedy: null,
-        retryAfterMs: this.#random() < 0.2 ? 120_000 : null,
-        resetsAtMs: this.#random() < 0.5 ? this.#nowMs + 3_600_000 : null,
-      };
+  #somebodyToAsk(): { task: TaskRecord; command: string } {
+    const open = this.plans.flatMap(({ tasks }) =>
+      tasks.filter((task) => !isEnded(task.state) && task.state !== "blocked"),
+    );
+    const first = this.random.below(open.length);
+    for (const task of [...open.slice(first), ...open.slice(0, first)]) {
+      const { command } = explainTask(this.board, taskKey(task), this.nowMs);
+      if (command !== null) return { task, command };
     }
-    this.#note(`${key} ends: ${end.type}${end.type === "failed" ? ` ${end.cause}` : ""}`);
-    endAttempt(this.#board, key, end, this.#nowMs, this.#random());
-    if (record.state === "succeeded") this.#mergedOrDone.add(key);
+    throw new BrokenPromise("no deadlock", "nothing runs, no timer, and nobody to ask");
   }
 
-  #endMerge(key: TaskKey): void {
-    this.#merging.delete(key);
-    const chance = this.#random();
-    let end: MergeEnd;
-    if (chance < 0.6) end = { type: "merged", sha: "abc" };
-    else if (chance < 0.65) end = { type: "nothing" };
-    else if (chance < 0.8) end = { type: "verify-failed", output: "red", canRepair: this.#random() < 0.8 };
-    else if (chance < 0.9) end = { type: "again" };
-    else end = { type: "wait", code: "conflict", message: "conflict", command: `orchestrator merge ${key}` };
-    this.#note(`merge of ${key} ends: ${end.type}`);
-    endMerge(this.#board, key, end);
-    if (this.#board.node(key).record.state === "succeeded") this.#mergedOrDone.add(key);
+  /** Types in the command just as it was told. It must be possible, and it must change something. */
+  #obey(command: string): void {
+    this.note(`as told: ${command}`);
+    const [program, action, key = ""] = command.split(" ");
+    if (program !== "orchestrator" || !TASK_ACTIONS.some((known) => known === action)) {
+      throw new BrokenPromise("why", `"${command}" is no command`);
+    }
+    const paused = this.plans.filter(({ record }) => record.paused).length;
+    this.#control(action as TaskAction, key);
+    const isResumed = this.plans.filter(({ record }) => record.paused).length < paused;
+    if (this.#write() === 0 && !isResumed) throw new BrokenPromise("why", `"${command}" changed nothing`);
   }
 
   #operate(): void {
-    const plan = this.#plans[this.#below(this.#plans.length)];
-    const task = plan?.tasks[this.#below(plan.tasks.length)];
+    const plan = this.random.choose(this.plans);
+    const task = this.random.choose(plan?.tasks ?? []);
     if (plan === undefined || task === undefined) return;
-    const action = TASK_ACTIONS[this.#below(TASK_ACTIONS.length)] ?? "pause";
-    const onPlan = this.#random() < 0.2 && action !== "cancel";
-    this.#note(`operator: ${action} ${onPlan ? plan.record.id : taskKey(task)}`);
+    const action = this.random.pick(TASK_ACTIONS as readonly [TaskAction, ...TaskAction[]]);
+    const onPlan = this.random.chance(0.2) && action !== "cancel";
+    const name = onPlan ? plan.record.id : taskKey(task);
+    this.note(`operator: ${action} ${name}`);
     try {
-      if (onPlan) controlPlan(this.#board, plan.record.id, action, this.#nowMs);
-      else controlTask(this.#board, taskKey(task), action, this.#nowMs);
-    } catch (error) {
-      if (!(error instanceof AppError) || error.code !== "TASK_STATE") throw error;
+      this.#control(action, name);
+    } catch (thrown) {
+      if (!(thrown instanceof AppError) || thrown.code !== "TASK_STATE") throw thrown;
     }
-    for (const { tasks } of this.#plans) {
-      for (const other of tasks) {
-        const key = taskKey(other);
-        if (isEnded(other.state) && this.#running.has(key)) this.#fail(`${key} ended while its agent lives`);
-        if (other.state === "succeeded") this.#mergedOrDone.add(key);
+  }
+
+  #control(action: TaskAction, name: string): void {
+    const isTask = name.includes("/");
+    const leaving = this.plans.flatMap(({ tasks }) => tasks.filter(({ wish }) => wish === "cancel" || wish === "skip"));
+    const keys = isTask ? [name as TaskKey] : controlPlan(this.board, name, action, this.nowMs);
+    for (const key of keys) {
+      if (isTask) controlTask(this.board, key, action, this.nowMs);
+      if (action === "retry") this.account.retry(key);
+      if (action === "release") this.account.release(key);
+    }
+    for (const task of action === "pause" || action === "resume" ? leaving : []) {
+      if (task.wish === null || task.wish === "pause") {
+        throw new BrokenPromise("wishes", `${taskKey(task)} was to end, and a ${action} made it stay`);
       }
     }
   }
 
-  /** The engine dies: records survive (they are what the store holds), the board is built again from them. */
+  #endAgent(key: TaskKey): void {
+    const { record } = this.board.node(key);
+    const end = this.#randomEnd(key);
+    this.note(`${key} ends: ${end.type}${end.type === "failed" ? ` ${end.cause}` : ""}`);
+    const { wish } = record;
+    endAttempt(this.board, key, end, this.nowMs, this.random.next());
+    this.account.endAgent(record);
+    this.#stopping.delete(key);
+    if (end.type === "stopped" && wish === null && record.state !== "ready") {
+      throw new BrokenPromise("wishes", `${key} was resumed before its agent ended, and is ${record.state}`);
+    }
+    if (end.type === "not-started") this.account.notStarted(record);
+    if (end.type === "failed" && wish === null) this.account.fail(record, end.cause);
+  }
+
+  #randomEnd(key: TaskKey): AttemptEnd {
+    const { random } = this;
+    const chance = random.next();
+    if (this.#stopping.has(key) && chance < 0.8) return { type: "stopped" };
+    if (chance < 0.6) return { type: "succeeded", hasChanges: random.chance(0.8), message: null };
+    if (chance < 0.62) return { type: "interrupted" };
+    if (chance < 0.64) {
+      const command = `orchestrator retry ${key}`;
+      return { type: "not-started", wait: { code: "auth", message: "no key", command, untilMs: null } };
+    }
+    const cause = random.pick(FAILURE_CAUSES);
+    return {
+      type: "failed",
+      cause,
+      message: `it was ${cause}`,
+      remedy: null,
+      retryAfterMs: random.chance(0.2) ? 120_000 : null,
+      resetsAtMs: random.chance(0.5) ? this.nowMs + 3_600_000 : null,
+    };
+  }
+
+  #endMerge(key: TaskKey): void {
+    const { record } = this.board.node(key);
+    const chance = this.random.next();
+    let end: MergeEnd;
+    if (chance < 0.6) end = { type: "merged", sha: "abc" };
+    else if (chance < 0.65) end = { type: "nothing" };
+    else if (chance < 0.8) end = { type: "verify-failed", output: "red", canRepair: this.random.chance(0.8) };
+    else if (chance < 0.9) end = { type: "again" };
+    else end = { type: "wait", code: "conflict", message: "conflict", command: `orchestrator merge ${key}` };
+    this.note(`merge of ${key} ends: ${end.type}`);
+    const { wish } = record;
+    endMerge(this.board, key, end);
+    this.account.endMerge(key, this.planOf(record).record.target);
+    if (end.type === "verify-failed" && end.canRepair && wish === null) this.account.repair(record);
+  }
+
+  /** The engine dies: what the store holds survives, the board is built again from it. */
   #crash(): void {
-    this.#note("crash");
-    // What the store holds is JSON: what does not survive that is lost here too.
-    for (const plan of this.#plans) {
-      const copied = structuredCloneOf(plan);
-      plan.tasks.splice(0, plan.tasks.length, ...copied.tasks);
-      Object.assign(plan.record, copied.record);
+    this.commit();
+    this.note("crash");
+    const before = this.board;
+    for (const plan of this.plans) {
+      const read = plan.tasks.map((task) => this.#readBack(task));
+      plan.tasks.splice(0, plan.tasks.length, ...read);
     }
-    const health = [...this.#board.providers()].map((provider) => structuredClone(provider));
-    this.#board = new Board(this.#settings);
-    for (const provider of health) this.#board.restoreProvider(provider);
-    this.#putOnBoard();
-    this.#merging.clear();
-    for (const key of this.#running) {
-      this.#running.delete(key);
-      const end: AttemptEnd = {
-        type: "failed",
-        cause: "engine-crash",
-        message: "the engine stopped",
-        remedy: null,
-        retryAfterMs: null,
-        resetsAtMs: null,
-      };
-      endAttempt(this.#board, key, end, this.#nowMs, this.#random());
+    this.board = new Board(this.settings);
+    for (const health of before.providers()) {
+      const stored = this.#health.get(health.name);
+      if (stored !== undefined) this.board.restoreProvider(JSON.parse(stored));
     }
-  }
-
-  #check(): void {
-    if (this.#running.size > this.#settings.limitAgents) this.#fail(`bounds: ${this.#running.size} agents run`);
-    const ofAlpha = [...this.#running].filter((key) => this.#board.node(key).record.provider === "alpha").length;
-    if (ofAlpha > (this.#settings.providerLimits.get("alpha") ?? 0)) this.#fail(`bounds: ${ofAlpha} of alpha run`);
-    for (const { record, tasks } of this.#plans) {
-      const running = tasks.filter((task) => this.#running.has(taskKey(task)));
-      if (running.length > record.maxConcurrent) this.#fail(`bounds: ${running.length} of ${record.id} run`);
-      for (const task of tasks) {
-        if ((task.state === "running") !== this.#running.has(taskKey(task))) {
-          this.#fail(
-            `${taskKey(task)} is ${task.state}, but its agent ${task.state === "running" ? "does not" : "does"} run`,
-          );
-        }
-      }
-      this.#checkCounts(record.id, tasks);
-    }
-    this.#checkClaims();
-  }
-
-  #checkCounts(planId: string, tasks: readonly TaskRecord[]): void {
-    const { counts } = standingOf(this.#board.plan(planId));
-    for (const [state, count] of Object.entries(counts)) {
-      const real = tasks.filter((task) => task.state === state).length;
-      if (real !== count) this.#fail(`${planId} counts ${count} ${state}, there are ${real}`);
+    this.#putOnBoard(this.board, this.plans);
+    checkRestored(before, this.board, this.nowMs);
+    const interrupted = this.account.crash();
+    this.#stopping.clear();
+    this.#write();
+    for (const key of interrupted) {
+      const { record } = this.board.node(key);
+      const { wish } = record;
+      const told = { cause: "engine-crash", message: "the engine stopped", remedy: null } as const;
+      endAttempt(this.board, key, { type: "failed", ...told, retryAfterMs: null, resetsAtMs: null }, this.nowMs, 0.5);
+      if (wish === null) this.account.fail(record, "engine-crash");
     }
   }
 
-  #checkClaims(): void {
-    const running = [...this.#running].map((key) => this.#board.node(key));
-    for (const [index, one] of running.entries()) {
-      for (const other of running.slice(index + 1)) {
-        const sameTarget = one.plan.record.target === other.plan.record.target;
-        if (sameTarget && claimsOverlap(one.record.spec.writes ?? [], other.record.spec.writes ?? [])) {
-          this.#fail(`claims: ${taskKey(one.record)} and ${taskKey(other.record)} run together`);
-        }
-      }
-    }
+  #readBack(task: TaskRecord): TaskRecord {
+    const stored = this.#stored.get(taskKey(task));
+    const live = JSON.stringify(task);
+    if (stored !== live) throw new BrokenPromise("touched", `the store has ${stored}, the board ${live}`);
+    return JSON.parse(live) as TaskRecord;
   }
 
   #isOver(): boolean {
-    return this.#plans.every(({ tasks }) => tasks.every((task) => isEnded(task.state) || task.state === "blocked"));
-  }
-
-  #note(line: string): void {
-    this.#history.push(line);
-  }
-
-  #fail(message: string): never {
-    throw new BrokenPromise(`${message}\n  ${this.#history.slice(-40).join("\n  ")}`);
-  }
-
-  #below(bound: number): number {
-    return Math.floor(this.#random() * bound);
+    return this.plans.every(({ tasks }) => tasks.every((task) => isEnded(task.state) || task.state === "blocked"));
   }
 }
 
-function structuredCloneOf<Value>(value: Value): Value {
-  return JSON.parse(JSON.stringify(value)) as Value;
+function namesOf(tasks: readonly TaskRecord[]): string {
+  return tasks.map(taskKey).join(", ") || "nothing";
+}
+
+function wordsOf(broken: BrokenPromise): string {
+  return broken.message.slice(broken.promise.length + 2);
 }

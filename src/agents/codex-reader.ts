@@ -11,6 +11,7 @@ import {
   withoutSecrets,
 } from "./codex-failure.ts";
 import { describeItem, type CodexItem } from "./codex-items.ts";
+import { oneLine } from "./fields.ts";
 import { JsonLines } from "./json-lines.ts";
 
 /** The tool by which a satellite reports; after it no last words are needed. */
@@ -117,6 +118,10 @@ class CodexReader implements TurnReader {
     }
     if (this.#finalText.trim() === "" && !this.#hasReported) {
       return failed("no-result", "Codex ended its turn without an answer");
+    }
+    // Codex hands the schema on to the API and does not look at what comes back (seen).
+    if (this.#request.outputSchema !== null && parseJson(this.#finalText) === undefined) {
+      return failed("no-result", `the answer is not in the required form: ${oneLine(this.#finalText, 200)}`);
     }
     return null;
   }

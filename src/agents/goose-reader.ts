@@ -39,6 +39,8 @@ class GooseReader implements TurnReader {
   /** The model's words of the message that is being, or was last, streamed. */
   #text = "";
   #textId: string | null = null;
+  /** Where in `#text` the words begin that no event has told yet. */
+  #toldLength = 0;
   /** What Goose said itself after the model's last message. */
   #failure: GooseFailure | null = null;
   #hasAnswer = false;
@@ -137,10 +139,10 @@ class GooseReader implements TurnReader {
         return [...this.#noteSession(), ...this.#readMessage(fieldsOf(event["message"]))];
       case "complete":
         this.#complete = event;
-        return [];
+        return this.#tellText();
       case "error":
         this.#errorText = textOf(event["error"]);
-        return [];
+        return this.#tellText();
       default:
         // Notifications: progress and log lines of tools.
         return [];
@@ -158,7 +160,9 @@ class GooseReader implements TurnReader {
     const metadata = fieldsOf(message["metadata"]);
     const content = listOf(message["content"]).map(fieldsOf);
     if (message["role"] === "user") return content.flatMap((part) => this.#readToolResponse(part));
-    if (metadata["inference"] === undefined) return content.flatMap((part) => this.#readOwnWords(part));
+    if (metadata["inference"] === undefined) {
+      return [...this.#tellText(), ...content.flatMap((part) => this.#readOwnWords(part))];
+    }
     this.#failure = null;
     this.#hasAnswer = true;
     this.#isCut = metadata["outputTokenLimitReached"] === true;
@@ -168,19 +172,32 @@ class GooseReader implements TurnReader {
   #readModelPart(part: Fields, messageId: string): AgentEvent[] {
     switch (part["type"]) {
       case "text": {
-        const text = textOf(part["text"]);
-        if (this.#textId !== messageId) this.#text = "";
-        this.#textId = messageId;
-        this.#text += text;
-        return text === "" ? [] : [{ type: "text", text }];
+        const told = this.#textId === messageId ? [] : this.#beginText(messageId);
+        this.#text += textOf(part["text"]);
+        return told;
       }
       case "thinking":
-        return [{ type: "thinking", text: textOf(part["thinking"]) }];
+        return [...this.#tellText(), { type: "thinking", text: textOf(part["thinking"]) }];
       case "toolRequest":
-        return [this.#startTool(part)];
+        return [...this.#tellText(), this.#startTool(part)];
       default:
         return [];
     }
+  }
+
+  #beginText(messageId: string): AgentEvent[] {
+    const told = this.#tellText();
+    this.#text = "";
+    this.#toldLength = 0;
+    this.#textId = messageId;
+    return told;
+  }
+
+  /** Words come in pieces of a few letters; what they say is told in one, when something else follows. */
+  #tellText(): AgentEvent[] {
+    const text = this.#text.slice(this.#toldLength);
+    this.#toldLength = this.#text.length;
+    return text === "" ? [] : [{ type: "text", text }];
   }
 
   #startTool(part: Fields): AgentEvent {

@@ -233,7 +233,13 @@ describe("what a turn of Codex tells", () => {
   it("an answer is parsed when a schema was asked for, and undefined when it does not fit JSON", () => {
     const outputSchema = { type: "object" };
     expect(readCapture("exec-output-schema", { outputSchema }).end.structured).toBeTypeOf("object");
-    expect(readCapture("exec-output-schema-not-met", { outputSchema }).end.structured).toBeUndefined();
+    const notMet = readCapture("exec-output-schema-not-met", { outputSchema }).end;
+    expect(notMet.structured).toBeUndefined();
+    expect(notMet).toMatchObject({
+      outcome: "failed",
+      cause: "no-result",
+      message: expect.stringContaining("not in the required form"),
+    });
   });
 
   it("any cut of the stream gives the same events and the same end", () => {

@@ -2,6 +2,7 @@
 import { AppError } from "./errors.ts";
 import { nearestName } from "./nearest-name.ts";
 import { standingOf } from "./plan/explain.ts";
+import type { PlanNode } from "./plan/node.ts";
 import { taskKey, type TaskKey, type TaskSpec } from "./plan/records.ts";
 import type { ConfigSource } from "./config-source.ts";
 import type { Parts } from "./scheduler/parts.ts";
@@ -13,6 +14,8 @@ import { branchOf } from "./scheduler/task-place.ts";
 export interface CurrentSettings {
   readonly plan: PlanSettings;
   readonly limitAgents: number;
+  /** No file sets it: a plan may ask for more. */
+  readonly isLimitLeftOpen: boolean;
   readonly workflows: readonly string[];
   readonly warnings: readonly string[];
 }
@@ -56,21 +59,30 @@ export class AppAccess {
   async currentSettings(): Promise<CurrentSettings> {
     const path = this.parts.baseEnvironment()["PATH"] ?? "";
     const settings = await this.#config.settings(path);
-    this.#applyLimits();
+    this.applyLimits();
     return settings;
   }
 
   /** Limits count at once, also for plans that run. A broken file leaves them as they are. */
   async refreshLimits(): Promise<void> {
     if (!(await this.#config.reload())) return;
-    this.#applyLimits();
+    this.applyLimits();
     this.scheduler.look();
   }
 
-  #applyLimits(): void {
+  /**
+   * Sets the board's limits by the config. `limits.agents` is a bound that somebody set; its default is only a guess, so
+   * a plan that asks for more (`--concurrent 8`) gets it where no file says otherwise.
+   */
+  applyLimits(): void {
     const { limitAgents, providerLimits } = this.#config.boardSettings();
-    this.parts.board.settings.limitAgents = limitAgents;
+    const wishes = this.#config.isLimitLeftOpen() ? this.#openWishes() : [];
+    this.parts.board.settings.limitAgents = Math.max(limitAgents, ...wishes);
     this.parts.board.settings.providerLimits = providerLimits;
+  }
+
+  #openWishes(): number[] {
+    return [...this.parts.board.plans()].filter((plan) => !hasEnded(plan)).map((plan) => plan.record.maxConcurrent);
   }
 
   /** The config that a plan was made with. */
@@ -83,7 +95,25 @@ export class AppAccess {
       plan = JSON.parse(row.config) as PlanSettings;
       this.#pinned.set(planId, plan);
     }
-    return { plan, limitAgents: this.parts.board.settings.limitAgents, workflows: plan.workflows, warnings: [] };
+    plan = this.#withEnvironments(plan);
+    return {
+      plan,
+      isLimitLeftOpen: this.#config.isLimitLeftOpen(),
+      limitAgents: this.parts.board.settings.limitAgents,
+      workflows: plan.workflows,
+      warnings: [],
+    };
+  }
+
+  /** Values of `providers.*.env` may be secrets, so they are not pinned: they come from the files as they are now. */
+  #withEnvironments(plan: PlanSettings): PlanSettings {
+    const providers = Object.fromEntries(
+      Object.entries(plan.providers).map(([name, provider]) => [
+        name,
+        { ...provider, env: this.#config.providerEnvironment(name) },
+      ]),
+    );
+    return { ...plan, providers };
   }
 
   forgetSettings(planId: string): void {
@@ -216,4 +246,9 @@ export class AppAccess {
   nameOf(task: { readonly planId: string; readonly id: string }): TaskKey {
     return taskKey(task);
   }
+}
+
+function hasEnded(plan: PlanNode): boolean {
+  const { state } = standingOf(plan);
+  return state === "succeeded" || state === "failed";
 }

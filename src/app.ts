@@ -38,10 +38,10 @@ const REFRESH_LIMITS_MS = 2_000;
 
 export const createApp: CreateHost = async (options) => {
   const log = logOf(options);
+  const config = await ConfigSource.open(options.mainWorktree);
   const repository = await openRepository(options.mainWorktree ?? options.commonDir, {
-    worktreesRoot: join(ConfigSource.home(), "worktrees"),
+    worktreesRoot: config.worktreesRoot(),
   });
-  const config = await ConfigSource.open(repository.mainWorktree);
   const store = openStore(join(options.stateDir, "state.db"), {
     clock: systemClock,
     onListenerError: (thrown) => log("error", `an event listener failed: ${messageOf(thrown)}`, {}),
@@ -103,6 +103,7 @@ export const createApp: CreateHost = async (options) => {
   access.app = app;
   guard.start();
   const { recovered } = await scheduler.start();
+  app.applyLimits();
   scheduler.commit(() =>
     store.events.append({
       planId: null,
@@ -148,7 +149,11 @@ class Host implements EngineHost {
   }
 
   call: EngineHost["call"] = async (name, input, call) => {
-    if (name === "stop_engine" && call.caller.role === "operator") {
+    if (name === "stop_engine") {
+      if (call.caller.role !== "operator") {
+        const message = "stop_engine is not for an agent that carries out a task";
+        return { ok: false, code: "NOT_ALLOWED", message, details: {} };
+      }
       this.#parts.options.stopEngine("asked by a client");
       return { ok: true, structured: { summary: "The engine is stopping." }, text: "The engine is stopping." };
     }

@@ -1,40 +1,54 @@
 /** The config files of one repository as the engine uses them: read again when they change, turned into plain settings. */
 import { accessSync, constants } from "node:fs";
 import { stat } from "node:fs/promises";
-import { homedir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import type { CurrentSettings } from "./app-access.ts";
 import { createBackend } from "./agents/index.ts";
-import { loadConfig, resolveAutoProvider, type Config, type LoadedConfig } from "./config/index.ts";
+import {
+  defaultConfig,
+  globalConfigPath,
+  loadConfig,
+  orchestratorHome,
+  projectConfigPath,
+  providerChain,
+  resolveAutoProvider,
+  type Config,
+  type LoadedConfig,
+  worktreesRoot,
+} from "./config/index.ts";
 import { AppError } from "./errors.ts";
 import type { BoardSettings } from "./plan/board.ts";
 import type { PlanSettings, ProviderSettings, RoleSettings } from "./scheduler/settings.ts";
 
 export class ConfigSource {
-  readonly #mainWorktree: string;
-  #loaded: LoadedConfig;
+  readonly #mainWorktree: string | null;
+  /** Null until the files could be read once. */
+  #loaded: LoadedConfig | null = null;
   #signature = "";
 
-  private constructor(mainWorktree: string, loaded: LoadedConfig) {
+  private constructor(mainWorktree: string | null) {
     this.#mainWorktree = mainWorktree;
-    this.#loaded = loaded;
-  }
-
-  /** `$ORCHESTRATOR_HOME`, or `~/.orchestrator`. */
-  static home(): string {
-    const set = process.env["ORCHESTRATOR_HOME"];
-    return set !== undefined && isAbsolute(set) ? set : join(homedir(), ".orchestrator");
   }
 
   /** A broken config does not keep the engine from starting: it is refused when a plan wants it. */
-  static async open(mainWorktree: string): Promise<ConfigSource> {
-    const source = new ConfigSource(mainWorktree, loadConfig({ home: ConfigSource.home(), mainWorktree: null }));
+  static async open(mainWorktree: string | null): Promise<ConfigSource> {
+    const source = new ConfigSource(mainWorktree);
     await source.reload();
     return source;
   }
 
   get config(): Config {
-    return this.#loaded.config;
+    return this.#loaded?.config ?? defaultConfig();
+  }
+
+  /** Folder for the worktrees of all repositories. Where worktrees are can't change under a running engine. */
+  worktreesRoot(): string {
+    return worktreesRoot(this.config, orchestratorHome());
+  }
+
+  /** Environment that the config gives a provider now. Never stored: values may be secrets. */
+  providerEnvironment(name: string): Readonly<Record<string, string>> {
+    return this.config.providers[name]?.env ?? {};
   }
 
   engine(): Config["engine"] {
@@ -58,8 +72,9 @@ export class ConfigSource {
   /** What the files say now, for a plan that is being made. Throws CONFIG_INVALID, CONFIG_UNTRUSTED. */
   async settings(path: string): Promise<CurrentSettings> {
     this.#signature = await this.#signatureNow();
-    this.#loaded = this.#read();
-    const { config, projectFile, warnings } = this.#loaded;
+    const loaded = this.#read();
+    this.#loaded = loaded;
+    const { config, projectFile, warnings } = loaded;
     if (projectFile.state === "untrusted" || projectFile.state === "changed") {
       const what = projectFile.state === "changed" ? "changed since it was trusted" : "is not trusted yet";
       throw new AppError(
@@ -71,9 +86,15 @@ export class ConfigSource {
     return {
       plan: planSettings(config, path),
       limitAgents: config.limits.agents,
+      isLimitLeftOpen: this.isLimitLeftOpen(),
       workflows: Object.keys(config.workflows),
-      warnings: [...warnings],
+      warnings: [...warnings, ...withoutEffect(loaded)],
     };
+  }
+
+  /** True when no file says how many agents may live at once: then a plan that asks for more gets more. */
+  isLimitLeftOpen(): boolean {
+    return this.#loaded === null || this.#loaded.origins.origin("limits.agents").layer === "default";
   }
 
   boardSettings(): BoardSettings {
@@ -107,14 +128,14 @@ export class ConfigSource {
   }
 
   #read(): LoadedConfig {
-    return loadConfig({ home: ConfigSource.home(), mainWorktree: this.#mainWorktree });
+    return loadConfig({ home: orchestratorHome(), mainWorktree: this.#mainWorktree });
   }
 
   async #signatureNow(): Promise<string> {
     const files = [
-      join(ConfigSource.home(), "config.json"),
-      join(ConfigSource.home(), "trust.json"),
-      join(this.#mainWorktree, ".orchestrator", "config.json"),
+      globalConfigPath(orchestratorHome()),
+      join(orchestratorHome(), "trust.json"),
+      ...(this.#mainWorktree === null ? [] : [projectConfigPath(this.#mainWorktree)]),
     ];
     const parts = await Promise.all(
       files.map(async (file) => {
@@ -124,6 +145,22 @@ export class ConfigSource {
     );
     return parts.join(" ");
   }
+}
+
+/** Keys that are known, and that nothing in this version obeys yet: who sets one is told. */
+const LATER_KEYS = [
+  "agents.isolation",
+  "agents.stallMinutes",
+  "followUps",
+  "merge.strategy",
+  "merge.conflicts",
+  "questions",
+  "notify",
+];
+
+function withoutEffect({ origins }: LoadedConfig): string[] {
+  const set = LATER_KEYS.filter((key) => origins.origin(key).layer !== "default");
+  return set.map((key) => `${key} is set in the config and has no effect in this version`);
 }
 
 /** Everything a plan pins, roles resolved to providers. A role without a provider gets the first CLI on `path`. */
@@ -141,7 +178,7 @@ export function planSettings(config: Config, path: string): PlanSettings {
   }
   const roles: Record<string, RoleSettings> = {};
   for (const [name, role] of Object.entries(config.roles)) {
-    const chosen = Array.isArray(role.provider) ? role.provider[0] : role.provider;
+    const [chosen] = providerChain(role);
     const { model, systemPrompt, tools, permissions } = role;
     roles[name] = { name, provider: chosen ?? automatic ?? "", model, systemPrompt, tools, permissions };
   }

@@ -46,7 +46,9 @@ async function carryOut(
   }
   const parsed = operation.input.safeParse(value);
   if (!parsed.success) {
-    const problems = describeInvalid(parsed.error, operation.input).map((problem) => problem.message);
+    const problems = describeInvalid(parsed.error, operation.input, "the input", value).map(
+      (problem) => problem.message,
+    );
     throw new AppError("INPUT_INVALID", `${operation.name}: ${problems.slice(0, 5).join("; ")}`, {
       details: { problems: problems.slice(0, 30) },
     });

@@ -6,6 +6,7 @@ import { checkGraph, longestPaths } from "../plan/graph.ts";
 import { freeId, slugOf } from "../plan/plan-id.ts";
 import type { Budget, TaskSpec } from "../plan/records.ts";
 import { parsePlan } from "../plan/schema.ts";
+import type { PlanSettings } from "../scheduler/settings.ts";
 import { compareWithStored, insertPlan, replacePlan, type Continuation, type NewPlan } from "../scheduler/submit.ts";
 import type { CreatePlanInput, CreatePlanOutput } from "./create-plan.ts";
 import type { ActingCall } from "./operation.ts";
@@ -35,6 +36,7 @@ export async function submitPlan(app: App, value: CreatePlanInput, call: ActingC
   await markBefore(app, plan.id, checked.startSha);
   return call.commit(() => {
     const outcome = carryOut(app, value, checked, settings, plan);
+    app.applyLimits();
     return preview(checked, settings, plan.id, outcome, false);
   });
 }
@@ -73,8 +75,13 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
     tasks: draft.tasks,
     order: draft.order,
     isGoalOnly,
-    warnings: warningsFor(draft.tasks, settings),
+    warnings: [...warningsFor(draft.tasks, settings), ...limitWarning(draft.maxConcurrent, settings)],
   };
+}
+
+function limitWarning(wished: number | null, settings: CurrentSettings): string[] {
+  if (wished === null || wished <= settings.limitAgents || settings.isLimitLeftOpen) return [];
+  return [`${wished} at once are asked for, but limits.agents of the config is ${settings.limitAgents}`];
 }
 
 /** The branch to merge into and where it is. Throws TARGET_NOT_FOUND, TARGET_DETACHED. */
@@ -160,7 +167,7 @@ function carryOut(
     providerOf: (task) => settings.plan.roles[task.agent]?.provider ?? "",
     text: JSON.stringify(text),
     file: value.file ?? null,
-    settings: JSON.stringify({ ...settings.plan, startsAlone: value.start ?? !checked.isGoalOnly }),
+    settings: pinned({ ...settings.plan, startsAlone: value.start ?? !checked.isGoalOnly }),
     startSha: checked.startSha,
   };
   if (continuation === null) {
@@ -170,6 +177,14 @@ function carryOut(
   replacePlan(app.parts, plan, continuation);
   app.forgetSettings(id);
   return "continued";
+}
+
+/** What is stored with the plan. Values of `providers.*.env` may be secrets: they stay in the config file. */
+function pinned(plan: PlanSettings): string {
+  const providers = Object.fromEntries(
+    Object.entries(plan.providers).map(([name, provider]) => [name, { ...provider, env: {} }]),
+  );
+  return JSON.stringify({ ...plan, providers });
 }
 
 /** Where the target was before the plan, for undo. The first value stays: a continued plan began back then. */

@@ -60,7 +60,9 @@ export function readDecomposition(
 ): { readonly ok: true; readonly tasks: readonly TaskSpec[] } | { readonly ok: false; readonly problem: string } {
   const parsed = decompositionSchema.safeParse(answer);
   if (!parsed.success) {
-    const problems = describeInvalid(parsed.error, decompositionSchema).map((problem) => problem.message);
+    const problems = describeInvalid(parsed.error, decompositionSchema, "the answer", answer).map(
+      (problem) => problem.message,
+    );
     return { ok: false, problem: problems.slice(0, 10).join("; ") };
   }
   const tasks = parsed.data.tasks.map((task) => normalizeTask(task));

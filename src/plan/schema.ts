@@ -156,7 +156,7 @@ export interface PlanNames {
  */
 export function parsePlan(value: unknown, names: PlanNames, where = "the plan"): PlanDraft {
   const parsed = planInputSchema.safeParse(value);
-  if (!parsed.success) throw invalidPlan(parsed.error, planInputSchema, where);
+  if (!parsed.success) throw invalidPlan(parsed.error, value, where);
   const input = parsed.data;
   const tasks = input.tasks.map(normalizeTask);
   const order = checkGraph(tasks);
@@ -220,11 +220,11 @@ export function checkNames(tasks: readonly TaskSpec[], names: PlanNames): void {
   }
 }
 
-export function invalidPlan(error: z.ZodError, schema: z.ZodType, where: string): AppError {
-  const problems = describeInvalid(error, schema);
+function invalidPlan(error: z.ZodError, value: unknown, where: string): AppError {
+  const problems = describeInvalid(error, planInputSchema, where, value);
   const shown = problems.slice(0, 5).map((problem) => problem.message);
   const more = problems.length > shown.length ? ` (and ${problems.length - shown.length} more)` : "";
-  return new AppError("PLAN_INVALID", `${where} is not valid: ${shown.join("; ")}${more}`, {
+  return new AppError("PLAN_INVALID", `${shown.join("; ")}${more}`, {
     details: { problems: problems.slice(0, 50).map((problem) => problem.message) },
   });
 }

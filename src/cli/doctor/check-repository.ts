@@ -1,0 +1,135 @@
+/** The repository, its state folder, its engine and its config. */
+import { accessSync, constants } from "node:fs";
+import { loadConfig, orchestratorHome, type LoadedConfig } from "../../config/index.ts";
+import type { FoundRepository } from "../../engine/repository-paths.ts";
+import { ensureStateFolder } from "../../engine/state-folder.ts";
+import { readPackageVersion } from "../../engine/version.ts";
+import { messageOf } from "../../errors.ts";
+import { findRepositoryFor, openRunningEngine, type Output } from "../engine-session.ts";
+import type { Finding } from "../render-doctor.ts";
+import { runTool } from "./run-tool.ts";
+
+export interface CheckedRepository {
+  readonly repository: FoundRepository | null;
+  readonly findings: readonly Finding[];
+}
+
+export async function checkRepository(repo: string | null): Promise<CheckedRepository> {
+  let repository: FoundRepository;
+  try {
+    repository = findRepositoryFor(repo);
+  } catch (thrown) {
+    const finding: Finding = {
+      check: "repository",
+      level: "fail",
+      message: messageOf(thrown),
+      fix: "git init && git commit --allow-empty -m start",
+    };
+    return { repository: null, findings: [finding] };
+  }
+  return { repository, findings: [await judgeRepository(repository), checkState(repository)] };
+}
+
+async function judgeRepository({ mainWorktree, commonDir, place }: FoundRepository): Promise<Finding> {
+  const check = "repository";
+  const fail = (message: string, fix: string): Finding => ({ check, level: "fail", message, fix });
+  if (mainWorktree === null)
+    return fail(`${commonDir} is bare: agents' work could not be checked out`, "git clone it, and work in the clone");
+  const git = (...args: string[]): ReturnType<typeof runTool> => runTool("git", args, place);
+  const head = await git("rev-parse", "--verify", "--quiet", "HEAD");
+  if (!head.isOk) return fail(`${mainWorktree} has no commit yet`, 'git commit --allow-empty -m "start"');
+  if ((await git("show-ref", "--verify", "--quiet", "refs/heads/orchestrator")).isOk) {
+    return fail(
+      'a branch is named "orchestrator", so branches below orchestrator/ can\'t be made',
+      "git branch -m orchestrator another-name",
+    );
+  }
+  const branch = await git("symbolic-ref", "--short", "--quiet", "HEAD");
+  if (!branch.isOk) {
+    return {
+      check,
+      level: "warn",
+      message: `${mainWorktree}: HEAD is detached, so plans need a target`,
+      fix: "git switch BRANCH, or orchestrator run --into NAME",
+    };
+  }
+  return { check, level: "ok", message: `${mainWorktree} on ${branch.stdout.trim()}`, fix: null };
+}
+
+function checkState({ commonDir }: FoundRepository): Finding {
+  const check = "state";
+  try {
+    const { path } = ensureStateFolder(commonDir);
+    accessSync(path, constants.W_OK | constants.X_OK);
+    return { check, level: "ok", message: path, fix: null };
+  } catch (thrown) {
+    return { check, level: "fail", message: messageOf(thrown), fix: `chmod -R u+rwX ${JSON.stringify(commonDir)}` };
+  }
+}
+
+export interface CheckedEngine {
+  readonly finding: Finding;
+  readonly info: Output<"engine_info"> | null;
+}
+
+export async function checkEngine(repo: string | null): Promise<CheckedEngine> {
+  const check = "engine";
+  try {
+    const session = await openRunningEngine(repo);
+    if (session === null) {
+      return {
+        finding: { check, level: "ok", message: "not running; the first command that needs it starts it", fix: null },
+        info: null,
+      };
+    }
+    try {
+      const info = await session.call("engine_info", {});
+      const own = readPackageVersion();
+      const facts = `${info.version}, process ${info.pid}, ${info.processes.length} agents`;
+      if (info.version === own) return { finding: { check, level: "ok", message: facts, fix: null }, info };
+      const message = `${facts}; this command is ${own}, which takes over when the agents are done`;
+      return { finding: { check, level: "warn", message, fix: "orchestrator stop" }, info };
+    } finally {
+      session.close();
+    }
+  } catch (thrown) {
+    return { finding: { check, level: "fail", message: messageOf(thrown), fix: "orchestrator stop" }, info: null };
+  }
+}
+
+export interface CheckedConfig {
+  /** The defaults alone when the files can't be used. */
+  readonly loaded: LoadedConfig;
+  readonly findings: readonly Finding[];
+}
+
+export function checkConfig(mainWorktree: string | null): CheckedConfig {
+  const check = "config";
+  const home = orchestratorHome();
+  let loaded: LoadedConfig;
+  try {
+    loaded = loadConfig({ home, mainWorktree });
+  } catch (thrown) {
+    const fix = "mend the line above; orchestrator config schema tells what may stand there";
+    // A home that holds nothing: what is built in.
+    const defaults = loadConfig({ home: "/dev/null", mainWorktree: null });
+    return { loaded: defaults, findings: [{ check, level: "fail", message: messageOf(thrown), fix }] };
+  }
+  const { globalFile, projectFile, warnings } = loaded;
+  const used = [globalFile.exists ? globalFile.path : null, projectFile.state === "trusted" ? projectFile.path : null];
+  const files = used.filter((path) => path !== null);
+  const findings: Finding[] = [
+    { check, level: "ok", message: files.length === 0 ? "built-in defaults" : files.join(", "), fix: null },
+    ...warnings.map((message): Finding => ({ check, level: "warn", message, fix: null })),
+  ];
+  if (projectFile.state === "untrusted" || projectFile.state === "changed") {
+    const how = projectFile.state === "changed" ? "changed since it was trusted" : "not trusted";
+    findings.push({
+      check,
+      level: "fail",
+      message: `${projectFile.path ?? ""} is ${how}: no plan starts`,
+      fix: "orchestrator trust",
+    });
+  }
+  return { loaded, findings };
+}

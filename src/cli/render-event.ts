@@ -1,0 +1,98 @@
+/** An event as a line that people read. */
+import type { EventBody, StoredEvent } from "../events/event.ts";
+import { renderClock, renderCost } from "./render-time.ts";
+import { styled, type Line, type Span, type Style } from "./styled.ts";
+import { stateStyle } from "./task-sign.ts";
+
+/** With the time in front, as `logs` shows it. */
+export function renderLogLine(event: StoredEvent): Line {
+  const name = event.taskId === null ? (event.planId ?? "engine") : `${event.planId ?? ""}/${event.taskId}`;
+  return [styled(renderClock(event.atMs), "dim"), " ", styled(name, "bold"), " ", ...describeEvent(event.body)];
+}
+
+/** A plan's change of state as `run` prints it where it can't redraw; null for what is not worth a line. */
+export function renderChange(event: StoredEvent): Line | null {
+  const { body, taskId, planId } = event;
+  if (body.type === "task-state" && taskId !== null) {
+    // What can start at once is not news.
+    if (body.to === "ready" || body.to === "pending") return null;
+    return [styled(taskId, "bold"), " ", ...describeEvent(body)];
+  }
+  if (body.type === "plan-paused" || body.type === "plan-resumed") return [`${planId ?? ""} `, ...describeEvent(body)];
+  if (body.type === "warning" || body.type === "attempt-note") {
+    return [...(taskId === null ? [] : [styled(taskId, "bold"), " "]), ...describeEvent(body)];
+  }
+  return null;
+}
+
+export function describeEvent(body: EventBody): Span[] {
+  switch (body.type) {
+    case "engine-started":
+      return [
+        `engine ${body.version} started${body.recovered === 0 ? "" : `, ${body.recovered} tasks taken up again`}`,
+      ];
+    case "engine-stopping":
+      return [`engine ends: ${body.reason}`];
+    case "plan-created":
+      return [`plan made: ${body.tasks} tasks into ${body.target}`];
+    case "plan-changed":
+      return [`plan changed: ${body.added} added, ${body.changed} changed, ${body.dropped} dropped`];
+    case "plan-paused":
+      return [styled("paused", "yellow")];
+    case "plan-resumed":
+      return ["resumed"];
+    case "task-added":
+      return [`added: ${body.title}`];
+    case "task-dropped":
+      return ["dropped"];
+    case "task-state":
+      return stateChange(body);
+    case "attempt-started":
+      return [
+        `attempt ${body.number} started with ${body.provider}${body.pid === null ? "" : ` (process ${body.pid})`}`,
+      ];
+    case "attempt-session":
+      return [`session ${body.sessionId}`];
+    case "attempt-note":
+      return [body.message];
+    case "attempt-ended":
+      return [`attempt ${body.number} ${body.outcome}${because(body.cause, body.message)}${cost(body.costUsd)}`];
+    case "report":
+      return [`reported ${body.status}: ${body.summary}`];
+    case "merge-started":
+      return [`merging into ${body.target}`];
+    case "merge-ended": {
+      const sha = body.sha === null ? "" : ` as ${body.sha.slice(0, 10)}`;
+      return [`merge into ${body.target}: ${body.outcome}${sha}${because(null, body.message)}`];
+    }
+    case "provider-changed":
+      return [`provider ${body.provider}: ${body.state}${because(null, body.reason)}`];
+    case "warning":
+      return [styled("warning", "yellow"), `: ${body.message}`];
+    default:
+      return unknownEvent(body);
+  }
+}
+
+function stateChange(body: Extract<EventBody, { type: "task-state" }>): Span[] {
+  const style: Style | null = stateStyle(body.to);
+  if (body.wait === null) return [styled(body.to, style), because(body.cause, body.message)];
+  const command = body.wait.command === null ? "" : ` [${body.wait.command}]`;
+  return [styled(body.to, style), ` (${body.wait.code}): ${body.wait.message}${command}`];
+}
+
+function because(cause: string | null, message: string | null): string {
+  const parts = [cause, message].filter((part) => part !== null && part !== "");
+  return parts.length === 0 ? "" : `: ${parts.join(": ")}`;
+}
+
+function cost(costUsd: number | null): string {
+  const text = renderCost(costUsd);
+  return text === null ? "" : ` (${text})`;
+}
+
+/** A newer engine may tell of what this version does not know. */
+function unknownEvent(body: { readonly type: string }): Span[] {
+  const { type, ...facts } = body as Record<string, unknown> & { type: string };
+  return [`${type} ${JSON.stringify(facts)}`];
+}

@@ -1,0 +1,26 @@
+/** `orchestrator doctor`: looks at everything a plan needs here; each finding has the command that mends it. */
+import { checkAgents } from "../doctor/check-agents.ts";
+import { checkGit, checkNode, checkSqlite } from "../doctor/check-machine.ts";
+import { checkConfig, checkEngine, checkRepository } from "../doctor/check-repository.ts";
+import { EXIT } from "../exit-codes.ts";
+import { renderFindings, type Finding } from "../render-doctor.ts";
+import type { VerbRunner } from "../verb.ts";
+
+export const runDoctor: VerbRunner = async (invocation, terminal) => {
+  const findings: Finding[] = [checkNode(), await checkGit(), await checkSqlite()];
+  const { repository, findings: aboutRepository } = await checkRepository(invocation.repo);
+  findings.push(...aboutRepository);
+  const engine = repository === null ? null : await checkEngine(invocation.repo);
+  if (engine !== null) findings.push(engine.finding);
+  const { loaded, findings: aboutConfig } = checkConfig(repository?.mainWorktree ?? null);
+  findings.push(...aboutConfig, ...(await checkAgents(loaded.config, engine?.info?.variables ?? null)));
+  const isUsable = findings.every(({ level }) => level !== "fail");
+  if (invocation.json) terminal.printJson({ usable: isUsable, findings });
+  else
+    terminal.print(
+      ...renderFindings(findings),
+      [],
+      isUsable ? "Plans can run here." : "Plans can't run here before that is mended.",
+    );
+  return isUsable ? EXIT.succeeded : EXIT.cannotRun;
+};

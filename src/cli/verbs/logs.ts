@@ -1,0 +1,82 @@
+/** `orchestrator logs`: events from the first on, of everything, a plan or a task; or a task's conversation. */
+import { AppError } from "../../errors.ts";
+import type { StoredEvent } from "../../events/event.ts";
+import { openEngineSession, type EngineSession } from "../engine-session.ts";
+import { EventFeed } from "../event-feed.ts";
+import { EXIT, type ExitCode } from "../exit-codes.ts";
+import { callByName, type Subject } from "../plan-or-task.ts";
+import { renderLogLine } from "../render-event.ts";
+import { styled, type Line } from "../styled.ts";
+import type { Terminal } from "../terminal.ts";
+import type { Invocation, VerbRunner } from "../verb.ts";
+import { eventJson } from "../watch-plan.ts";
+
+/** The events are on their way: so long nothing may come before we give up. */
+const SILENCE_MS = 20_000;
+
+export const runLogs: VerbRunner = async (invocation, terminal) => {
+  const [name] = invocation.positionals;
+  const session = await openEngineSession({ repo: invocation.repo });
+  try {
+    const { plan, task, seq } = await resolveName(session, name);
+    if (invocation.has("turns")) {
+      if (task === null) throw new AppError("USAGE", "--turns shows one task's conversation: name it as PLAN/TASK");
+      return await printTurns(session, task, invocation, terminal);
+    }
+    const feed = new EventFeed(session.client, 0);
+    feed.listen((event) => {
+      if (!isAbout(event, plan, task) || (!invocation.has("follow") && event.seq > seq)) return;
+      if (invocation.json) terminal.printJson(eventJson(event));
+      else terminal.print(renderLogLine(event));
+    });
+    if (invocation.has("follow")) {
+      while (!feed.isEnded) await feed.next(SILENCE_MS);
+    } else {
+      await feed.reach(seq, SILENCE_MS);
+    }
+    return EXIT.succeeded;
+  } finally {
+    session.close();
+  }
+};
+
+interface About {
+  readonly plan: string | null;
+  readonly task: string | null;
+  /** The last event when we asked. */
+  readonly seq: number;
+}
+
+/** Asks the engine, so that a name that is not there is an error and not an empty log. */
+async function resolveName(session: EngineSession, name: string | undefined): Promise<About> {
+  const ask = (subject: Subject | null): ReturnType<typeof session.call<"task_status">> =>
+    session.call("task_status", { ...subject });
+  if (name === undefined) return { plan: null, task: null, seq: (await ask(null)).seq };
+  const status = await callByName(name, ask);
+  const task = status.task?.task ?? null;
+  return { plan: status.task?.plan ?? status.plans[0]?.plan ?? name, task, seq: status.seq };
+}
+
+function isAbout(event: StoredEvent, plan: string | null, task: string | null): boolean {
+  if (task !== null) return event.taskId !== null && `${event.planId ?? ""}/${event.taskId}` === task;
+  return plan === null || event.planId === plan;
+}
+
+const MAX_TURNS = 1000;
+
+async function printTurns(
+  session: EngineSession,
+  task: string,
+  invocation: Invocation,
+  terminal: Terminal,
+): Promise<ExitCode> {
+  const { turns } = await session.call("read_log", { task, limit: MAX_TURNS });
+  for (const turn of turns) {
+    if (invocation.json) terminal.printJson(turn);
+    else {
+      const lines = turn.text.replaceAll("\r\n", "\n").trimEnd().split("\n");
+      terminal.print([styled(`[${turn.kind}]`, "bold"), ` ${turn.at}`], ...lines.map((line): Line => [`  ${line}`]));
+    }
+  }
+  return EXIT.succeeded;
+}

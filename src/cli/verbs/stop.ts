@@ -1,0 +1,76 @@
+/** `orchestrator stop`: ends the engine and all it runs, and waits until it is gone. */
+import { setTimeout as delay } from "node:timers/promises";
+import { connectClient, type EngineClient } from "../../engine/client.ts";
+import { toAppError } from "../../engine/protocol.ts";
+import { readEngineFile, stateFolderOf } from "../../engine/state-folder.ts";
+import { AppError, hasCode } from "../../errors.ts";
+import { findRepositoryFor } from "../engine-session.ts";
+import { EXIT } from "../exit-codes.ts";
+import type { VerbRunner } from "../verb.ts";
+
+/** Agents are given `agents.killGraceSeconds` (10), then the engine commits their work. */
+const GONE_WITHIN_MS = 90_000;
+const LOOK_AGAIN_MS = 50;
+
+export const runStop: VerbRunner = async (invocation, terminal) => {
+  const { commonDir, place } = findRepositoryFor(invocation.repo);
+  const wasRunning = await stopEngine(commonDir, place);
+  if (invocation.json) terminal.printJson({ stopped: wasRunning });
+  else
+    terminal.print(wasRunning ? "The engine and all it ran have ended; work is kept." : "No engine was running here.");
+  return EXIT.succeeded;
+};
+
+/** False when none ran. Throws ENGINE_UNREACHABLE when it does not go. */
+export async function stopEngine(commonDir: string, place: string): Promise<boolean> {
+  const pid = readEngineFile(stateFolderOf(commonDir).engineFile)?.pid ?? null;
+  let client: EngineClient | null;
+  try {
+    client = await connect(commonDir, place);
+    if (client === null) return false;
+    const result = await client.call("stop_engine", {});
+    if (!result.ok && result.code !== "ENGINE_STOPPING") throw toAppError(result);
+    client.close();
+  } catch (thrown) {
+    // It answered, in words of another version: that proves that engine.json names a living engine.
+    if (!hasCode(thrown, "ENGINE_OUTDATED") || pid === null) throw thrown;
+    process.kill(pid, "SIGTERM");
+  }
+  await untilGone(commonDir, place, pid);
+  return true;
+}
+
+async function connect(commonDir: string, place: string): Promise<EngineClient | null> {
+  try {
+    return await connectClient({ commonDir, place, clientName: "orchestrator", mayStart: false });
+  } catch (thrown) {
+    if (hasCode(thrown, "ENGINE_UNREACHABLE") && thrown.details["running"] === false) return null;
+    throw thrown;
+  }
+}
+
+async function untilGone(commonDir: string, place: string, pid: number | null): Promise<void> {
+  const deadlineMs = performance.now() + GONE_WITHIN_MS;
+  while (pid === null ? await isAnswering(commonDir, place) : isAlive(pid)) {
+    if (performance.now() > deadlineMs) {
+      const how = pid === null ? "" : ` End it with \`kill -9 ${pid}\`; what it ran is ended then too.`;
+      throw new AppError("ENGINE_UNREACHABLE", `the engine does not end.${how}`, { details: { pid } });
+    }
+    await delay(LOOK_AGAIN_MS);
+  }
+}
+
+async function isAnswering(commonDir: string, place: string): Promise<boolean> {
+  const client = await connect(commonDir, place);
+  client?.close();
+  return client !== null;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (thrown) {
+    return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
+  }
+}

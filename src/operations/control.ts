@@ -84,5 +84,11 @@ function answer(app: App, action: TaskAction, plan: string, keys: readonly TaskK
     return { task, state: record.wish === null ? record.state : `${record.state} (will ${record.wish})` };
   });
   const states = tasks.length === 1 ? `: now ${tasks[0]?.state ?? ""}` : "";
-  return { summary: `${done}${states}.`, next: `task_status with plan: "${plan}"`, action, plan, tasks };
+  return {
+    summary: `${done}${states}.`,
+    next: `task_status ${JSON.stringify({ plan, waitSeconds: 45 })}`,
+    action,
+    plan,
+    tasks,
+  };
 }

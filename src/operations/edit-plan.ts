@@ -32,7 +32,7 @@ export async function editPlan(app: App, value: UpdatePlanInput, call: ActingCal
     const count = `${add.length} added, ${current.change.length} changed, ${current.drop.length} dropped`;
     return {
       summary: `Plan ${planId}: ${count}.`,
-      next: `task_status with plan: "${planId}" and waitSeconds: 45`,
+      next: `task_status ${JSON.stringify({ plan: planId, waitSeconds: 45 })}`,
       plan: planId,
       added: add.map((task) => task.id),
       changed: current.change.map((task) => task.id),

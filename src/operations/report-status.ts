@@ -4,10 +4,11 @@ import type { App } from "../app.ts";
 import { explainTask, standingOf, type Explanation } from "../plan/explain.ts";
 import type { PlanNode, TaskNode } from "../plan/node.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
-import { needsPerson, type TaskState } from "../plan/task-state.ts";
+import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
 import type { OperationCall } from "./operation.ts";
 import { cutEnd } from "./shapes.ts";
 import type { PlanStatus, TaskDetail, TaskLine, TaskStatusInput, TaskStatusOutput } from "./task-status.ts";
+import { untilNews } from "./until-news.ts";
 
 const MAX_TASKS = 50;
 const MAX_PLANS = 20;
@@ -21,11 +22,8 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
   const planId =
     only === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (only.split("/")[0] ?? "");
   if (value.waitSeconds !== undefined && value.waitSeconds > 0) {
-    await untilChanged(
-      app,
-      { planId, since: value.since ?? app.parts.store.events.lastSeq(), waitMs: value.waitSeconds * 1000 },
-      call,
-    );
+    const since = value.since ?? app.parts.store.events.lastSeq();
+    await untilNews(app, { scope: { planId, task: only }, since, waitMs: value.waitSeconds * 1000 }, call);
   }
   const { store, board, clock } = app.parts;
   if (planId === null && [...board.plans()].length === 0) await app.openRecentPlans(3);
@@ -44,43 +42,12 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
       : [];
   const detail = only === null ? undefined : await taskDetail(app, board.node(only), value, nowMs);
   return {
-    ...withRestart(headline(statuses, detail), app.restartPending),
+    ...withRestart(headline(statuses, detail, seq), app.restartPending),
     seq,
     questions: [],
     plans: statuses,
     ...(detail === undefined ? {} : { task: detail }),
   };
-}
-
-/** Waits for an event of the plan (of any plan) after `since`. */
-async function untilChanged(
-  app: App,
-  { planId, since, waitMs }: { planId: string | null; since: number; waitMs: number },
-  call: OperationCall,
-): Promise<void> {
-  const { bus, store, clock } = app.parts;
-  const isNews = (event: { seq: number; planId: string | null; body: { type: string } }): boolean =>
-    event.seq > since && (planId === null || event.planId === planId) && event.body.type !== "attempt-session";
-  const filter = planId === null ? {} : { planId };
-  if (store.events.since(since, { limit: 50, ...filter }).some(isNews)) return;
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      unsubscribe();
-      cancel();
-      call.signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const unsubscribe = bus.onEvent((event) => {
-      if (!isNews(event)) return;
-      if (event.body.type === "task-state") call.progress(`${event.taskId ?? ""}: ${event.body.to}`);
-      end();
-    });
-    const cancel = clock.schedule(waitMs, end);
-    call.signal.addEventListener("abort", end);
-    // The plan may be over already: nothing will come any more.
-    const plan = planId === null ? null : app.parts.board.plan(planId);
-    if (plan !== null && standingOf(plan).state !== "running") end();
-  });
 }
 
 function isSettled(plan: PlanNode): boolean {
@@ -93,8 +60,15 @@ function lastPlans(plans: Iterable<PlanNode>): PlanNode[] {
 }
 
 function changedSince(app: App, since: number, planId: string | null): Set<string> {
-  const events = app.parts.store.events.since(since, { limit: 5_000, ...(planId === null ? {} : { planId }) });
-  return new Set(events.flatMap((event) => (event.taskId === null ? [] : [`${event.planId ?? ""}/${event.taskId}`])));
+  const filter = { limit: 5_000, ...(planId === null ? {} : { planId }) };
+  const changed = new Set<string>();
+  for (let seq = since; ;) {
+    const events = app.parts.store.events.since(seq, filter);
+    for (const { planId: plan, taskId } of events) if (taskId !== null) changed.add(`${plan ?? ""}/${taskId}`);
+    const last = events.at(-1);
+    if (last === undefined || events.length < filter.limit) return changed;
+    seq = last.seq;
+  }
 }
 
 /** What a reader must see first. */
@@ -117,8 +91,10 @@ function planStatus(
   options: { changed: ReadonlySet<string> | null; offset: number; wantsWhy: boolean; nowMs: number },
 ): PlanStatus {
   const standing = standingOf(plan);
+  // What holds a plan up is told each time, once nothing else moves.
+  const showsStuck = standing.state !== "running";
   const nodes = [...plan.nodes.values()].filter(
-    (node) => options.changed === null || options.changed.has(taskKey(node.record)),
+    ({ record }) => options.changed === null || options.changed.has(taskKey(record)) || (showsStuck && isStuck(record)),
   );
   nodes.sort(
     (left, right) =>
@@ -138,6 +114,11 @@ function planStatus(
     tasks: page.map((node) => taskLine(app, node, { ...options, withTitle: plan.nodes.size <= MAX_TITLES })),
     more: Math.max(0, nodes.length - options.offset - page.length),
   };
+}
+
+/** Whether it goes on only when somebody acts. */
+function isStuck({ state, wait }: TaskRecord): boolean {
+  return state === "failed" || (wait !== null && needsPerson(wait.code));
 }
 
 function taskLine(
@@ -234,30 +215,52 @@ function page(text: string, offset: number): string {
   );
 }
 
-function headline(plans: readonly PlanStatus[], detail: TaskDetail | undefined): { summary: string; next: string } {
+function headline(
+  plans: readonly PlanStatus[],
+  detail: TaskDetail | undefined,
+  seq: number,
+): { summary: string; next: string } {
   if (detail !== undefined) {
     const command = detail.why?.command ?? null;
+    const isMoving = !isEnded(detail.state) && command === null;
     return {
       summary: `${detail.task} is ${detail.state}${detail.note === null ? "" : `: ${detail.note}`}.`,
-      next: command ?? "",
+      next: isMoving ? waitCall({ task: detail.task }, seq) : asCall(command ?? ""),
     };
   }
   if (plans.length === 0) return { summary: "There are no plans.", next: "create_plan" };
   const done = plans.reduce((sum, plan) => sum + (plan.counts["succeeded"] ?? 0) + (plan.counts["skipped"] ?? 0), 0);
   const total = plans.reduce((sum, plan) => sum + plan.total, 0);
   const summary = `${plans.map((plan) => `${plan.plan} ${plan.state}`).join(", ")}: ${done} of ${total} tasks done.`;
-  return { summary, next: nextStep(plans) };
+  return { summary, next: nextStep(plans, seq) };
 }
 
-function nextStep(plans: readonly PlanStatus[]): string {
+function nextStep(plans: readonly PlanStatus[], seq: number): string {
   for (const plan of plans) {
-    const waiting = plan.tasks.find((task) => task.why?.command != null && task.state !== "blocked");
-    if (plan.state === "needs-person" && waiting?.why?.command != null) return waiting.why.command;
-    if (plan.state === "needs-person" && plan.paused) return `control {"action": "resume", "plan": "${plan.plan}"}`;
+    if (plan.state !== "needs-person") continue;
+    if (plan.paused) return asCall(`orchestrator resume ${plan.plan}`);
+    const stuck = plan.tasks.find((task) => task.why?.command != null && task.state !== "blocked");
+    if (stuck?.why?.command != null) return asCall(stuck.why.command);
   }
-  if (plans.some((plan) => plan.state === "running")) return "task_status with waitSeconds: 45 and since: seq";
+  const [only] = plans;
+  if (plans.some((plan) => plan.state === "running")) {
+    return waitCall(plans.length === 1 && only !== undefined ? { plan: only.plan } : {}, seq);
+  }
   const failed = plans.find((plan) => plan.state === "failed");
-  return failed === undefined ? "" : `control {"action": "retry", "plan": "${failed.plan}"} runs what failed again`;
+  return failed === undefined ? "" : `${asCall(`orchestrator retry ${failed.plan}`)} runs what failed again`;
+}
+
+function waitCall(what: { readonly plan?: string; readonly task?: string }, seq: number): string {
+  return `task_status ${JSON.stringify({ ...what, waitSeconds: 45, since: seq })}`;
+}
+
+const CONTROL_COMMAND = /^orchestrator (pause|resume|cancel|retry|skip|merge|approve|release) ([^\s;]+)$/;
+
+/** A command as a person types it, in the words of the tool that does the same: a parent has the tools at hand. */
+function asCall(command: string): string {
+  const [, action, name] = CONTROL_COMMAND.exec(command) ?? [];
+  if (action === undefined || name === undefined) return command;
+  return `control ${JSON.stringify({ action, [name.includes("/") ? "task" : "plan"]: name })}`;
 }
 
 function withRestart<Headline extends { summary: string }>(headline: Headline, version: string | null): Headline {

@@ -76,7 +76,7 @@ async function spawnAlone(
 function outputOf(plan: string, id: string, warnings: readonly string[]): SpawnAgentOutput {
   return {
     summary: `Agent for ${plan}/${id} is on its way.`,
-    next: `task_status with task: "${plan}/${id}" and waitSeconds: 45`,
+    next: `task_status ${JSON.stringify({ task: `${plan}/${id}`, waitSeconds: 45 })}`,
     plan,
     task: `${plan}/${id}`,
     warnings: [...warnings],

@@ -23,6 +23,8 @@ interface Checked {
   readonly tasks: readonly TaskSpec[];
   readonly order: readonly string[];
   readonly isGoalOnly: boolean;
+  /** Nothing starts before somebody resumes the plan. */
+  readonly isPaused: boolean;
   readonly warnings: readonly string[];
 }
 
@@ -75,6 +77,7 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
     tasks: draft.tasks,
     order: draft.order,
     isGoalOnly,
+    isPaused: !isGoalOnly && value.start === false,
     warnings: [...warningsFor(draft.tasks, settings), ...limitWarning(draft.maxConcurrent, settings)],
   };
 }
@@ -162,7 +165,7 @@ function carryOut(
     target: checked.target,
     maxConcurrent: checked.maxConcurrent,
     budget: checked.budget,
-    isPaused: !checked.isGoalOnly && value.start === false,
+    isPaused: checked.isPaused,
     tasks: checked.tasks,
     providerOf: (task) => settings.plan.roles[task.agent]?.provider ?? "",
     text: JSON.stringify(text),
@@ -231,14 +234,20 @@ function preview(
   const words = {
     created: checked.isGoalOnly
       ? `Plan ${id}: the orchestrator role is decomposing the goal.`
-      : `Plan ${id} started: ${count} into ${checked.target}.`,
+      : checked.isPaused
+        ? `Plan ${id} is ready and paused: ${count} into ${checked.target}.`
+        : `Plan ${id} started: ${count} into ${checked.target}.`,
     continued: `Plan ${id} goes on: ${count}; what ended well and is unchanged is kept.`,
     attached: `Plan ${id} is under way already; nothing was changed.`,
     checked: `The plan is valid: ${count} into ${checked.target}. Nothing was started.`,
   };
   return {
     summary: words[outcome],
-    next: dryRun ? "the same call without dryRun starts it" : `task_status with plan: "${id}" and waitSeconds: 45`,
+    next: dryRun
+      ? "the same call without dryRun starts it"
+      : outcome === "created" && checked.isPaused
+        ? `control ${JSON.stringify({ action: "resume", plan: id })} starts it`
+        : `task_status ${JSON.stringify({ plan: id, waitSeconds: 45 })}`,
     plan: id,
     dryRun,
     outcome,

@@ -13,7 +13,9 @@ const input = z.strictObject({
     .min(0)
     .max(45)
     .optional()
-    .describe("Answers at the first change, question or end, at the latest after this long."),
+    .describe(
+      "Answers when a task ends, something waits for you, or nothing moves any more; at the latest after this long.",
+    ),
   since: z
     .number()
     .int()
@@ -114,7 +116,7 @@ export const taskStatus: Operation<TaskStatusInput, TaskStatusOutput> = {
   name: "task_status",
   title: "How plans and tasks stand",
   description:
-    "Tells how all open plans, one plan or one task stand: waiting questions first, then what failed or waits and why, what runs, what is done. With waitSeconds (up to 45) it answers at the first change instead of at once: call it again with `since` until the plan's state is succeeded, failed or needs-person.",
+    "Tells how all open plans, one plan or one task stand: waiting questions first, then what failed or waits and why, what runs, what is done. With waitSeconds (up to 45) it answers at the next news (a task ended, something waits for you) instead of at once: call it again with `since` until the plan's state is succeeded, failed or needs-person.",
   audience: "operator",
   isTool: true,
   isReading: true,

@@ -9,10 +9,11 @@ import { readRecords } from "./worktree-records.ts";
 
 /**
  * The target's tip, and the state of the checkouts that may be in its way: HEAD, an operation under way, uncommitted,
- * untracked and ignored files. Reads only.
+ * untracked and ignored files. Reads only. Begins with the tip and a space.
  */
 export async function checkoutSignature(repository: Repository, target: string): Promise<string> {
-  const hash = createHash("sha256").update((await repository.branchTip(target)) ?? "none");
+  const tip = (await repository.branchTip(target)) ?? "none";
+  const hash = createHash("sha256");
   const linked = (await readRecords(repository.commonDir)).filter((record) => !record.isOurs && record.path !== null);
   const checkouts = [
     { path: repository.mainWorktree, gitDir: repository.commonDir },
@@ -25,7 +26,7 @@ export async function checkoutSignature(repository: Repository, target: string):
     const args = ["status", "--porcelain=v2", "-z", "--branch", "--untracked-files=normal", "--ignored"];
     hash.update((await runGit({ folder: path, gitDir }, args)).stdout);
   }
-  return hash.digest("hex");
+  return `${tip} ${hash.digest("hex")}`;
 }
 
 /** The folder of tracked hooks that `core.hooksPath` names, relative to the repository's root; null when there is none. */

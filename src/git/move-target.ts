@@ -40,7 +40,7 @@ export interface MoveRefused {
   readonly gitWords: string;
   /** What a person runs to clear it. */
   readonly command: string;
-  /** The files in the way, where git named them. */
+  /** The files in the way, where git named them: relative to the checkout; lock files absolute. */
   readonly files: readonly string[];
   /** The checkout it is about; null when it is about the ref. */
   readonly worktree: string | null;
@@ -191,7 +191,10 @@ function refusalFrom(words: string, checkout: Holder, to: string): MoveRefused {
   if (/local changes to the following files would be overwritten|not uptodate/.test(words)) {
     return { ...refuse("local-changes", words, `${at} stash push -- ${named}`, checkout.path), files };
   }
-  if (isLockWords(words)) return refuse("locked", words, `${at} status`, checkout.path);
+  if (isLockWords(words)) {
+    const locks = Array.from(words.matchAll(/'(\/[^\n]*\.lock)'/g), (match) => match[1] ?? "");
+    return { ...refuse("locked", words, `${at} status`, checkout.path), files: locks };
+  }
   return refuse("git-refused", words, `${at} merge --ff-only ${to}`, checkout.path);
 }
 

@@ -2,6 +2,7 @@
  * Tasks that wait because of the user's checkout or of the target go on by themselves when that changes. Nothing tells
  * us when a person commits or cleans up, so it is looked at now and then, and only while some task waits for it.
  */
+import { existsSync } from "node:fs";
 import { messageOf } from "../errors.ts";
 import { checkoutSignature } from "../git/checkout-signature.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
@@ -14,6 +15,8 @@ export class CheckoutWatch {
   readonly #goOn: (key: TaskKey) => void;
   /** What the checkout looked like when the task began to wait. */
   readonly #seen = new Map<TaskKey, string>();
+  /** Files that git named as in the way: a lock, or one in an ignored folder, shows in no status. */
+  readonly #inTheWay = new Map<TaskKey, readonly string[]>();
   #cancel: (() => void) | null = null;
   #isStopped = false;
 
@@ -34,8 +37,9 @@ export class CheckoutWatch {
    * Remembers what the checkout looked like before the merge that is now refused: a person may have cleared the way
    * between the refusal and anything that is looked at after it.
    */
-  note(task: TaskRecord, signature: string): void {
+  note(task: TaskRecord, signature: string, inTheWay: readonly string[]): void {
     this.#seen.set(taskKey(task), signature);
+    this.#inTheWay.set(taskKey(task), inTheWay.filter(existsSync));
   }
 
   stop(): void {
@@ -50,18 +54,22 @@ export class CheckoutWatch {
     for (const { task, target } of waiting) {
       const key = taskKey(task);
       try {
+        const isGone = this.#inTheWay.get(key)?.some((path) => !existsSync(path)) === true;
         const now = signatures.get(target) ?? (await checkoutSignature(this.#parts.repository, target));
         signatures.set(target, now);
         const before = this.#seen.get(key);
         this.#seen.set(key, now);
         // Nothing noted: it began to wait in an earlier engine, and who knows what changed since.
-        if (before !== now && !this.#isStopped) this.#goOn(key);
+        if ((isGone || !isSame(before, now, task)) && !this.#isStopped) {
+          this.#inTheWay.delete(key);
+          this.#goOn(key);
+        }
       } catch (thrown) {
         this.#parts.log("warning", `the checkout of ${target} could not be looked at: ${messageOf(thrown)}`, {});
       }
     }
     const keys = new Set(waiting.map(({ task }) => taskKey(task)));
-    for (const key of this.#seen.keys()) if (!keys.has(key)) this.#seen.delete(key);
+    for (const map of [this.#seen, this.#inTheWay]) for (const key of map.keys()) if (!keys.has(key)) map.delete(key);
   }
 
   #waiting(): { task: TaskRecord; target: string }[] {
@@ -77,4 +85,10 @@ export class CheckoutWatch {
     }
     return found;
   }
+}
+
+/** A task that waits for the target itself waits for it to move: what a person edits meanwhile must not cost a verify. */
+function isSame(before: string | undefined, now: string, task: TaskRecord): boolean {
+  const isAboutTip = task.wait?.code === "target";
+  return isAboutTip ? before?.split(" ")[0] === now.split(" ")[0] : before === now;
 }

@@ -3,11 +3,14 @@
  * for each target. Each step's intent is in the merge's row before the step, so that `recover.ts` can look up what
  * became of it; building and verifying are repeatable and touch nothing of the user's.
  */
+import { resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { MoveOptions, MoveOutcome } from "../git/move-target.ts";
 import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { messageOf } from "../errors.ts";
 import { checkoutSignature, trackedHooksFolder } from "../git/checkout-signature.ts";
-import type { Ended } from "./attempt-runner.ts";
+import type { Ended } from "./attempt-end.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { branchOf } from "./task-place.ts";
 import { verify } from "./verify.ts";
@@ -15,12 +18,16 @@ import { verify } from "./verify.ts";
 /** A target that moves this often under one merge is being pushed to by a machine: others get their turn first. */
 const MAX_RACES = 5;
 
+/** A lock is most often one of the user's own git commands that is done in a moment. */
+const LOCK_TRIES = 8;
+const LOCK_PAUSE_MS = 400;
+
 export async function mergeTask(
   parts: Parts,
   task: TaskRecord,
   commit: Commit,
   isStopping: () => boolean,
-): Promise<Ended<MergeEnd> & { readonly signature: string | null }> {
+): Promise<Ended<MergeEnd> & { readonly signature: string | null; readonly inTheWay: readonly string[] }> {
   const { store, ids, clock, board } = parts;
   const { target } = board.plan(task.planId).record;
   const mergeId = ids.uuid();
@@ -48,13 +55,17 @@ export async function mergeTask(
   let end: MergeEnd;
   // What the checkout looks like before anything is tried: see CheckoutWatch.
   const signature = await checkoutSignature(parts.repository, target).catch(() => null);
+  const inTheWay: string[] = [];
   try {
-    end = branchSha === null ? gone(task) : await run({ parts, task, commit, isStopping, mergeId, target, branchSha });
+    end =
+      branchSha === null
+        ? gone(task)
+        : await run({ parts, task, commit, isStopping, mergeId, target, branchSha, inTheWay });
   } catch (thrown) {
     parts.log("error", `merging ${taskKey(task)} failed: ${messageOf(thrown)}`, {});
     end = waitFor("manual-merge", `merging failed: ${messageOf(thrown)}`, `orchestrator merge ${taskKey(task)}`);
   }
-  return { end, signature, write: () => writeEnd(parts, task, mergeId, target, end) };
+  return { end, signature, inTheWay, write: () => writeEnd(parts, task, mergeId, target, end) };
 }
 
 interface Merge {
@@ -65,6 +76,8 @@ interface Merge {
   readonly mergeId: string;
   readonly target: string;
   readonly branchSha: string;
+  /** Filled when the move was refused: the user's files, absolute, that stand in the way. */
+  readonly inTheWay: string[];
 }
 
 async function run(merge: Merge): Promise<MergeEnd> {
@@ -116,9 +129,11 @@ async function run(merge: Merge): Promise<MergeEnd> {
     if (merge.isStopping()) return { type: "again" };
 
     commit(() => store.merges.update(mergeId, { state: "moving" }));
-    const moved = await repository.moveTarget({ target, from: targetSha, to: candidate.sha });
+    const moved = await move(merge, { target, from: targetSha, to: candidate.sha });
     if (moved.type === "moved") return { type: "merged", sha: candidate.sha };
     if (moved.type === "refused") {
+      const checkout = moved.worktree ?? repository.mainWorktree;
+      merge.inTheWay.push(...moved.files.map((file) => resolve(checkout, file)));
       return waitFor(
         "manual-merge",
         `${moved.gitWords.trim()} — tries again by itself when the checkout changes`,
@@ -127,6 +142,15 @@ async function run(merge: Merge): Promise<MergeEnd> {
     }
   }
   return { type: "again" };
+}
+
+async function move({ parts, isStopping }: Merge, options: MoveOptions): Promise<MoveOutcome> {
+  for (let tries = 1; ; tries += 1) {
+    const moved = await parts.repository.moveTarget(options);
+    const isLocked = moved.type === "refused" && moved.reason === "locked";
+    if (!isLocked || tries === LOCK_TRIES || isStopping()) return moved;
+    await delay(LOCK_PAUSE_MS);
+  }
 }
 
 /** Files that are run or obeyed on the user's machine without a look: our own config, and hooks that are in the tree. */

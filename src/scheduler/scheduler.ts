@@ -162,7 +162,7 @@ export class Scheduler {
   }
 
   async #merge(task: TaskRecord): Promise<void> {
-    const { end, write, signature } = await mergeTask(
+    const { end, write, signature, inTheWay } = await mergeTask(
       this.parts,
       task,
       (work) => this.commit(work),
@@ -173,7 +173,7 @@ export class Scheduler {
       endMerge(this.#board, taskKey(task), end);
       this.#closeWork(task, end);
     });
-    if (task.state === "waiting" && signature !== null) this.#watch.note(task, signature);
+    if (task.state === "waiting" && signature !== null) this.#watch.note(task, signature, inTheWay);
     await this.#tidy(task);
   }
 

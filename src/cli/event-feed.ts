@@ -41,30 +41,27 @@ export class EventFeed {
     return this.#isEnded;
   }
 
-  /** Resolves when an event comes, the feed ends, or after `longestMs`. Throws what ended the feed. */
-  async next(longestMs: number, signal?: AbortSignal): Promise<void> {
+  /** Resolves when an event after `seq` was heard, the feed has ended, or after `longestMs`. Throws what ended the feed. */
+  async beyond(seq: number, longestMs: number): Promise<void> {
+    const deadlineMs = performance.now() + longestMs;
+    while (this.lastSeq <= seq && !this.#isEnded) {
+      const leftMs = deadlineMs - performance.now();
+      if (leftMs <= 0) break;
+      await this.#nextEvent(leftMs);
+    }
     if (this.#problem !== null) throw this.#problem;
-    if (this.#isEnded || signal?.aborted === true) return;
+  }
+
+  async #nextEvent(longestMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const end = (): void => {
         clearTimeout(timer);
         this.#waiting.delete(end);
-        signal?.removeEventListener("abort", end);
         resolve();
       };
       const timer = setTimeout(end, longestMs);
       this.#waiting.add(end);
-      signal?.addEventListener("abort", end);
     });
-    if (this.#problem !== null) throw this.#problem;
-  }
-
-  /** Until event `seq` was heard: an answer may be here before the events that it tells of. Waits `longestMs` at most. */
-  async reach(seq: number, longestMs: number): Promise<void> {
-    const deadlineMs = performance.now() + longestMs;
-    while (this.lastSeq < seq && !this.#isEnded && performance.now() < deadlineMs) {
-      await this.next(Math.max(1, deadlineMs - performance.now()));
-    }
   }
 
   close(): void {

@@ -22,12 +22,12 @@ export async function followPlan(
   onStatus: (plan: PlanStatus) => void,
 ): Promise<PlanStatus> {
   for (;;) {
-    const { plan } = await readPlan(session, planId);
+    const { plan, seq } = await readPlan(session, planId);
     onStatus(plan);
     if (await isSettled(session, plan)) {
       const last = await readWholePlan(session, planId);
       // Its events are on their way: they are told before the end is.
-      await feed.reach(last.seq, EVENTS_WAIT_MS);
+      await feed.beyond(last.seq - 1, EVENTS_WAIT_MS);
       onStatus(last.plan);
       return last.plan;
     }
@@ -36,7 +36,7 @@ export async function followPlan(
         "ENGINE_STOPPING",
         `the engine was stopped; plan ${planId} goes on with: orchestrator resume ${planId}`,
       );
-    await feed.next(LOOK_AGAIN_MS);
+    await feed.beyond(seq, LOOK_AGAIN_MS);
     await delay(GATHER_MS);
   }
 }

@@ -104,6 +104,7 @@ export function renderTask(task: TaskDetail): Line[] {
     lines.push([
       `  attempt ${attempt.number} (${attempt.provider}): ${how.join(": ")}${cost === null ? "" : ` (${cost})`}`,
     ]);
+    if (attempt.denied.length > 0) lines.push([`    was denied: ${attempt.denied.join(", ")}`]);
   }
   if (task.verifyOutput !== null) lines.push(["  verify said:"], ...indented(task.verifyOutput));
   if (task.output !== undefined && task.output !== "") lines.push(["  last words:"], ...indented(task.output));

@@ -30,9 +30,9 @@ export const runLogs: VerbRunner = async (invocation, terminal) => {
       else terminal.print(renderLogLine(event));
     });
     if (invocation.has("follow")) {
-      while (!feed.isEnded) await feed.next(SILENCE_MS);
+      while (!feed.isEnded) await feed.beyond(feed.lastSeq, SILENCE_MS);
     } else {
-      await feed.reach(seq, SILENCE_MS);
+      await feed.beyond(seq - 1, SILENCE_MS);
     }
     return EXIT.succeeded;
   } finally {

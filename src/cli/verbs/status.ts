@@ -68,7 +68,7 @@ async function watchAll({ feed, terminal, json, ask }: WatchAll, first: TaskStat
       const isOver =
         status.task !== undefined && ["succeeded", "skipped", "failed", "cancelled"].includes(status.task.state);
       if (isOver || feed.isEnded) break;
-      await feed.next(LOOK_AGAIN_MS);
+      await feed.beyond(status.seq, LOOK_AGAIN_MS);
       await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
     }
   } finally {

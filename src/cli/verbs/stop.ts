@@ -1,4 +1,5 @@
 /** `orchestrator stop`: ends the engine and all it runs, and waits until it is gone. */
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectClient, type EngineClient } from "../../engine/client.ts";
 import { toAppError } from "../../engine/protocol.ts";
@@ -69,8 +70,18 @@ async function isAnswering(commonDir: string, place: string): Promise<boolean> {
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return !isZombie(pid);
   } catch (thrown) {
     return thrown instanceof Error && "code" in thrown && thrown.code === "EPERM";
+  }
+}
+
+/** In a container whose first process collects no children, one that has ended answers for ever. */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z");
+  } catch {
+    return false;
   }
 }

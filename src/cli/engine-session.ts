@@ -8,7 +8,9 @@ import type { engineInfo } from "../operations/engine-info.ts";
 import type { Operation } from "../operations/operation.ts";
 import type { readDiff } from "../operations/read-diff.ts";
 import type { readLog } from "../operations/read-log.ts";
+import type { reportResult } from "../operations/report-result.ts";
 import type { spawnAgent } from "../operations/spawn-agent.ts";
+import type { taskContext } from "../operations/task-context.ts";
 import type { taskStatus } from "../operations/task-status.ts";
 import type { updatePlan } from "../operations/update-plan.ts";
 import { hasCode } from "../errors.ts";
@@ -23,6 +25,8 @@ interface Operations {
   readonly read_log: typeof readLog;
   readonly read_diff: typeof readDiff;
   readonly engine_info: typeof engineInfo;
+  readonly report_result: typeof reportResult;
+  readonly task_context: typeof taskContext;
 }
 export type OperationName = keyof Operations;
 type InputOf<Op> = Op extends Operation<infer Input, infer _Output> ? Input : never;

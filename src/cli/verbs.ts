@@ -171,6 +171,25 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/trust.ts")).runTrust,
   },
   {
+    name: "context",
+    usage: "",
+    help: "for an agent or its script: its own task and what surrounds it",
+    options: {},
+    positionals: none,
+    load: async () => (await import("./verbs/satellite.ts")).runContext,
+  },
+  {
+    name: "report",
+    usage: "SUMMARY|- [--status succeeded|failed] [--verdict approve|reject]",
+    help: "for an agent or its script: report the result of its task",
+    options: {
+      status: { type: "string", value: "STATUS", help: "succeeded (default), or failed when it can't be done" },
+      verdict: { type: "string", value: "VERDICT", help: "approve or reject, for reviewers and testers" },
+    },
+    positionals: { min: 1, max: 1, what: "SUMMARY" },
+    load: async () => (await import("./verbs/satellite.ts")).runReport,
+  },
+  {
     name: "demo",
     usage: "[--keep]",
     help: "watch a plan run in a throw-away repository; needs no agent CLI",
@@ -193,6 +212,4 @@ export const LATER_VERBS: readonly string[] = [
   "hooks",
   "clean",
   "ask",
-  "report",
-  "context",
 ];

@@ -233,6 +233,32 @@ describe("the engine's life", () => {
   });
 });
 
+describe("what a task's own script has", () => {
+  test("context and report from inside a task, by the command on its PATH; steering is refused there", async () => {
+    const prompt = [
+      "orchestrator context --json > context.txt",
+      "orchestrator report 'all is well' > /dev/null",
+      "orchestrator cancel inside/script > refused.txt 2>&1 || echo $? >> refused.txt",
+    ].join("; ");
+    const plan = { name: "inside", tasks: [task("script", prompt, { writes: ["*.txt"] })] };
+    const { code, stdout } = await scene.run(["run", "-"], { input: JSON.stringify(plan) });
+    expect([code, stdout]).toEqual([0, expect.stringContaining("script succeeded")]);
+    expect(JSON.parse(scene.read("context.txt") ?? "")).toMatchObject({ task: { task: "inside/script", attempt: 1 } });
+    expect((await json<{ task: { report: object } }>("status", "inside/script")).task.report).toMatchObject({
+      summary: "all is well",
+    });
+    expect(scene.read("refused.txt")).toMatch(/^error: .*\n3\n$/s);
+  });
+
+  test("for a person they are refused, with and without an engine", async () => {
+    expect((await scene.run(["context"])).code).toBe(3);
+    await scene.run(["status"]);
+    const refused = await scene.run(["report", "x"]);
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining("not for an operator")]);
+    expect((await scene.run(["report", "x", "--status", "fine"])).code).toBe(2);
+  });
+});
+
 describe("config and trust", () => {
   test("config get, set, unset, schema and path; an unknown key is refused with the nearest", async () => {
     expect(await json("config", "get", "limits.agents")).toMatchObject({ value: 4, origin: { layer: "default" } });

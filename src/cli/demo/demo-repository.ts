@@ -43,6 +43,8 @@ export function makeDemoRepository(): DemoRepository {
     retry: { baseMs: 200, maxMs: 1000 },
     // Nobody waits for commands that end at once when they are asked to.
     agents: { killGraceSeconds: 2 },
+    // Should the demo itself be killed, its engine ends all the same.
+    engine: { onLastClientExit: "stop" },
   };
   writeFileSync(join(home, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
   // No template: the user's may install hooks.

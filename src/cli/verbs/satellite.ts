@@ -1,0 +1,67 @@
+/** `context` and `report`: what an agent without MCP, or any script of a task, has of the satellite's tools. */
+import { randomUUID } from "node:crypto";
+import { AppError } from "../../errors.ts";
+import { openRunningEngine, type EngineSession, type Output } from "../engine-session.ts";
+import { EXIT } from "../exit-codes.ts";
+import { readStdin } from "../plan-file.ts";
+import { styled, type Line } from "../styled.ts";
+import type { VerbRunner } from "../verb.ts";
+
+export const runContext: VerbRunner = async (invocation, terminal) => {
+  const session = await openEngineOfTask(invocation.repo);
+  try {
+    const context = await session.call("task_context", {});
+    if (invocation.json) terminal.printJson(context);
+    else terminal.print(...renderContext(context));
+    return EXIT.succeeded;
+  } finally {
+    session.close();
+  }
+};
+
+export const runReport: VerbRunner = async (invocation, terminal) => {
+  const [word = ""] = invocation.positionals;
+  const status = oneOf("status", invocation.text("status") ?? "succeeded", ["succeeded", "failed"]);
+  const given = invocation.text("verdict");
+  const verdict = given === null ? null : oneOf("verdict", given, ["approve", "reject"]);
+  const summary = word === "-" ? (await readStdin(process.stdin)).text : word;
+  const session = await openEngineOfTask(invocation.repo);
+  try {
+    const input = { status, summary, ...(verdict === null ? {} : { verdict }), key: randomUUID() };
+    const reported = await session.call("report_result", input);
+    if (invocation.json) terminal.printJson(reported);
+    else terminal.print(reported.summary);
+    return EXIT.succeeded;
+  } finally {
+    session.close();
+  }
+};
+
+/** Never starts one: a task runs only where an engine does. */
+async function openEngineOfTask(repo: string | null): Promise<EngineSession> {
+  const session = await openRunningEngine(repo);
+  if (session !== null) return session;
+  throw new AppError("ENGINE_UNREACHABLE", "no engine is running here, so no task is: this verb is for agents at work");
+}
+
+function oneOf<Value extends string>(option: string, value: string, allowed: readonly Value[]): Value {
+  const found = allowed.find((candidate) => candidate === value);
+  if (found !== undefined) return found;
+  throw new AppError("USAGE", `--${option} must be ${allowed.join(" or ")}, not ${JSON.stringify(value.slice(0, 40))}`);
+}
+
+function renderContext({ summary, task, goal, dependencies, others }: Output<"task_context">): Line[] {
+  const lines: Line[] = [
+    [styled(task.task, "bold"), ` ${task.title}`],
+    [summary],
+    [`branch ${task.branch}, into ${task.target}, attempt ${task.attempt}`],
+    [`writes: ${task.writes === null ? "(no claim)" : task.writes.join(", ")}`],
+  ];
+  if (goal !== null) lines.push([`goal: ${goal}`]);
+  for (const before of dependencies) {
+    const branch = before.branch === null ? "" : ` (branch ${before.branch})`;
+    lines.push([`before it: ${before.task} ${before.state}: ${before.summary ?? "no report"}${branch}`]);
+  }
+  for (const other of others) lines.push([`now at work: ${other.task} ${other.title}`]);
+  return lines;
+}

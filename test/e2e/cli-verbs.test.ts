@@ -1,6 +1,6 @@
 /** The verbs beside `run`: looking, steering, and the engine's life. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { commandTask as task, jsonLines, openCliScene, until, type CliScene } from "../cli/cli-scene.ts";
@@ -230,6 +230,48 @@ describe("the engine's life", () => {
       host.stdin.end();
       expect(await ended).toBe(0);
     }
+  });
+});
+
+describe("plan GOAL", () => {
+  /** A planner that needs no model: whatever it is asked, it answers these tasks. */
+  const usePlanner = (tasks: readonly object[]): void => {
+    const planner = scene.file("planner.sh", `#!/bin/sh\ncat <<'END'\n${JSON.stringify({ tasks })}\nEND\n`);
+    chmodSync(planner, 0o755);
+    scene.file("home/config.json", {
+      providers: { planner: { kind: "command", command: planner } },
+      agents: { orchestrator: { provider: "planner" } },
+    });
+  };
+  const tasks = [
+    { id: "one", title: "One", agent: "command", prompt: "echo 1 > one.txt", writes: ["one.txt"] },
+    {
+      id: "two",
+      title: "Two",
+      agent: "command",
+      prompt: "cat one.txt > two.txt",
+      writes: ["two.txt"],
+      dependsOn: ["one"],
+    },
+  ];
+
+  test("D1: the goal is decomposed and shown; nothing starts until a person says so, by the command that is told", async () => {
+    usePlanner(tasks);
+    const shown = await scene.run(["plan", "make two files"]);
+    expect(shown.stdout).toMatch(/two .*waiting|two .*pending/);
+    expect(shown.code).toBe(4);
+    expect(scene.read("one.txt")).toBeNull();
+    const command = /orchestrator (resume \S+)$/m.exec(shown.stdout)?.[1] ?? "";
+    expect((await scene.run(command.split(" "))).code).toBe(0);
+    await untilState(`${command.split(" ")[1] ?? ""}/two`, "succeeded");
+    expect(scene.read("two.txt")).toBe("1\n");
+  });
+
+  test("D1: --yes starts and follows it to its end", async () => {
+    usePlanner(tasks);
+    const { code, stdout } = await scene.run(["plan", "make two files", "--yes"]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining("succeeded: 3 of 3 tasks done")]);
+    expect(scene.read("two.txt")).toBe("1\n");
   });
 });
 

@@ -6,6 +6,8 @@
  * - it answers 50 ms after `exit` though output may still be in the pipe: so reading commands wait for `close`;
  * - stdin stays an open pipe, on which a hook that reads would hang: so an (empty) input is always given;
  * - it makes git refuse abbreviated options, also in the user's own hooks: so that is switched off;
+ * - it waits 50 ms more for a command that printed nothing, which most that change something do: so an empty piece of
+ *   output is told when the output has ended;
  * - output is decoded as UTF-8, which destroys other file names: so we take the bytes.
  */
 import { existsSync } from "node:fs";
@@ -79,6 +81,7 @@ export async function runGit(place: GitPlace, args: readonly string[], options: 
   };
   const client = clientFor(place, options, deadline.signal, (result) => (ending.result = result));
   client.outputHandler((_command, stdout) => {
+    stdout.once("end", () => stdout.emit("data", Buffer.alloc(0)));
     const maxOutputBytes = options.maxOutputBytes;
     if (maxOutputBytes === undefined) return;
     let bytes = 0;

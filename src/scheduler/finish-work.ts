@@ -37,7 +37,7 @@ export async function finishWork(
       const message = `its work could not be committed: ${committed.message}`;
       return { end: { ...noResult, message }, write: () => {} };
     }
-    const summary = await repository.worktrees.summary(place.path, place.baseSha);
+    const files = await repository.changedFiles(place.baseSha, committed.sha);
     const write = (): void => {
       store.tasks.setWork(task.planId, task.id, { headSha: committed.sha });
     };
@@ -53,7 +53,7 @@ export async function finishWork(
     }
     const undeclared = undeclaredWrites(
       task,
-      summary.files.map((file) => file.path),
+      files.map((file) => file.path),
     );
     if (undeclared.length > 0 && settings.undeclaredWrites !== "allow") {
       const words = `wrote outside its claim: ${undeclared.slice(0, 10).join(", ")}${undeclared.length > 10 ? ` and ${undeclared.length - 10} more` : ""}`;
@@ -61,7 +61,7 @@ export async function finishWork(
         return { end: { ...noResult, cause: "reported-failure", message: words }, write };
       }
       return {
-        end: { ...end, hasChanges: summary.files.length > 0 },
+        end: { ...end, hasChanges: files.length > 0 },
         write: () => {
           write();
           warn(parts, task, attemptId, words);
@@ -69,7 +69,7 @@ export async function finishWork(
       };
     }
     // A branch whose commits change nothing in sum still has commits; what counts for merging is the tree.
-    return { end: { ...end, hasChanges: summary.files.length > 0 }, write };
+    return { end: { ...end, hasChanges: files.length > 0 }, write };
   } catch (thrown) {
     parts.log("warning", `the work of ${taskKey(task)} could not be committed: ${messageOf(thrown)}`, {});
     if (end.type !== "succeeded") return nothing;

@@ -5,14 +5,20 @@
  * is blocked by one task, the latest earlier waiter that overlaps, or else a holder. So a release wakes only those that
  * waited for that very task, and a thousand tasks that want one file form a chain, not a crowd.
  */
+import { ClaimIndex } from "./claim-index.ts";
 import { claimsOverlap } from "./claims.ts";
 import type { TaskNode } from "./node.ts";
+
+/** With more candidates than this the line is searched from its end: then an overlap is near. */
+const MAX_CANDIDATES = 64;
 
 interface TargetClaims {
   readonly holders: Set<TaskNode>;
   /** In the order of their asking; holes where a waiter left. */
   line: (TaskNode | null)[];
   holes: number;
+  /** Holders and waiters by where their globs begin. */
+  readonly index: ClaimIndex;
 }
 
 export class ClaimTable {
@@ -31,6 +37,7 @@ export class ClaimTable {
       if (node.linePlace === null) {
         node.linePlace = claims.line.length;
         claims.line.push(node);
+        claims.index.add(node);
       }
       node.blockedBy = blocker;
       blocker.blocks.add(node);
@@ -39,12 +46,16 @@ export class ClaimTable {
     this.#leaveLine(claims, node);
     node.record.holdsClaims = true;
     claims.holders.add(node);
+    claims.index.add(node);
     return null;
   }
 
   /** Notes a task that held its claims before a restart. */
   restore(node: TaskNode): void {
-    if (node.record.holdsClaims && hasClaims(node)) this.#claimsOf(node).holders.add(node);
+    if (!node.record.holdsClaims || !hasClaims(node)) return;
+    const claims = this.#claimsOf(node);
+    claims.holders.add(node);
+    claims.index.add(node);
   }
 
   /** Gives up claims and the place in line. Answers the tasks that waited for this one: each may try again. */
@@ -52,6 +63,7 @@ export class ClaimTable {
     const claims = this.#claimsOf(node);
     node.record.holdsClaims = false;
     claims.holders.delete(node);
+    claims.index.remove(node);
     this.#leaveLine(claims, node);
     node.blockedBy?.blocks.delete(node);
     node.blockedBy = null;
@@ -67,6 +79,8 @@ export class ClaimTable {
 
   #findBlocker(claims: TargetClaims, node: TaskNode): TaskNode | null {
     const wanted = node.record.spec.writes ?? [];
+    const candidates = claims.index.near(wanted, MAX_CANDIDATES);
+    if (candidates !== null) return findAmong(candidates, node, wanted);
     const from = (node.linePlace ?? claims.line.length) - 1;
     for (let index = from; index >= 0; index -= 1) {
       const other = claims.line[index];
@@ -95,11 +109,24 @@ export class ClaimTable {
     const { target } = node.plan.record;
     let claims = this.#targets.get(target);
     if (claims === undefined) {
-      claims = { holders: new Set(), line: [], holes: 0 };
+      claims = { holders: new Set(), line: [], holes: 0, index: new ClaimIndex() };
       this.#targets.set(target, claims);
     }
     return claims;
   }
+}
+
+/** The latest earlier waiter that overlaps, or else a holder. */
+function findAmong(candidates: ReadonlySet<TaskNode>, node: TaskNode, wanted: readonly string[]): TaskNode | null {
+  let latest: TaskNode | null = null;
+  let holder: TaskNode | null = null;
+  for (const other of candidates) {
+    if (other === node || !claimsOverlap(wanted, other.record.spec.writes ?? [])) continue;
+    if (other.linePlace === null) holder = other;
+    else if (other.linePlace < (node.linePlace ?? Infinity) && other.linePlace > (latest?.linePlace ?? -1))
+      latest = other;
+  }
+  return latest ?? holder;
 }
 
 function hasClaims(node: TaskNode): boolean {

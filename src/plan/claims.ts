@@ -36,6 +36,22 @@ export function pathsOutside(claim: readonly string[], paths: readonly string[])
   });
 }
 
+/**
+ * The literal beginnings of what a claim matches, as lists of names. Where no beginning of one claim leads to one of
+ * another, the two do not overlap.
+ */
+export function claimBeginnings(claim: readonly string[]): readonly (readonly string[])[] {
+  const beginnings = new Map<string, readonly string[]>();
+  for (const pattern of claim) {
+    for (const segments of readGlob(pattern).alternatives) {
+      const end = segments.findIndex((segment) => /[*?]/.test(segment));
+      const names = end === -1 ? segments : segments.slice(0, end);
+      beginnings.set(names.join("/"), names);
+    }
+  }
+  return [...beginnings.values()];
+}
+
 interface Glob {
   /** What it may match, at least; segments hold no special characters but `*`, `?` and, alone, `**`. */
   readonly alternatives: readonly (readonly string[])[];

@@ -104,7 +104,7 @@ function pause(board: Board, node: TaskNode): void {
 
 function canPause(node: TaskNode): boolean {
   const { record } = node;
-  if (isLeaving(node) || record.wait?.code === "paused") return false;
+  if (record.wish !== null || record.wait?.code === "paused") return false;
   const { state } = record;
   return state === "running" || state === "ready" || state === "merging" || record.wait?.untilMs != null;
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import picomatch from "picomatch";
 import { describe, expect, test } from "vitest";
-import { claimsOverlap, globsOverlap, pathsOutside } from "../../src/plan/claims.ts";
+import { claimBeginnings, claimsOverlap, globsOverlap, pathsOutside } from "../../src/plan/claims.ts";
 
 const RUNS = Number(process.env["CLAIM_RUNS"] ?? 1_500);
 
@@ -71,6 +71,19 @@ describe("D4: globs that may match one path overlap", () => {
         expect(globsOverlap(left, right)).toBe(globsOverlap(right, left));
         expect(globsOverlap(left, left)).toBe(true);
         expect(claimsOverlap([left, "x/y"], [right])).toBe(claimsOverlap([right], [left, "x/y"]));
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  test("claims that overlap begin in one place, so that others need not be compared", () => {
+    const leadsTo = (one: readonly string[], other: readonly string[]): boolean =>
+      one.every((part, index) => index >= other.length || other[index] === part);
+    fc.assert(
+      fc.property(glob, glob, (left, right) => {
+        if (!globsOverlap(left, right)) return;
+        const rights = claimBeginnings([right]);
+        expect(claimBeginnings([left]).some((one) => rights.some((other) => leadsTo(one, other)))).toBe(true);
       }),
       { numRuns: RUNS },
     );

@@ -261,7 +261,9 @@ describe("a good plan is taken as it is", () => {
 describe("names that are made up are fit for branches and folders", () => {
   test("out of any text comes a task id", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "grapheme" }), (text) => void expect(slugOf(text)).toMatch(TASK_ID_PATTERN)),
+      fc.property(fc.string({ unit: "grapheme" }), (text) => {
+        expect(slugOf(text)).toMatch(TASK_ID_PATTERN);
+      }),
     );
     expect(slugOf("Add rate limiting to the API, please")).toBe("add-rate-limiting-to-the");
     expect(slugOf("Éclair à l'été")).toBe("eclair-a-l-ete");

@@ -34,6 +34,7 @@ export type { App, CurrentSettings } from "./app-access.ts";
 
 /** Request keys are for repeats after a broken connection; a week is far beyond any. */
 const KEEP_REQUEST_KEYS_MS = 7 * 24 * 3_600_000;
+/** How soon changed limits count: three `stat` calls. */
 const REFRESH_LIMITS_MS = 2_000;
 
 export const createApp: CreateHost = async (options) => {
@@ -127,11 +128,16 @@ interface HostParts {
 class Host implements EngineHost {
   readonly engineId: string;
   readonly #parts: HostParts;
-  #refreshedAtMs = 0;
+  readonly #refresher: NodeJS.Timeout;
 
   constructor(parts: HostParts) {
     this.#parts = parts;
     this.engineId = parts.app.parts.engineId;
+    this.#refresher = setInterval(() => {
+      parts.app.refreshLimits().catch((thrown: unknown) => {
+        parts.app.parts.log("warning", `the config could not be read again: ${messageOf(thrown)}`, {});
+      });
+    }, REFRESH_LIMITS_MS).unref();
   }
 
   identify: EngineHost["identify"] = (client) => identifyCaller(this.#parts.app.parts, client);
@@ -177,12 +183,6 @@ class Host implements EngineHost {
   }
 
   idleExitSeconds(): number {
-    // Read each second by the engine: the place where changed limits are noticed.
-    const nowMs = performance.now();
-    if (nowMs - this.#refreshedAtMs > REFRESH_LIMITS_MS) {
-      this.#refreshedAtMs = nowMs;
-      void this.#parts.app.refreshLimits();
-    }
     return this.#parts.config.engine().idleExitSeconds;
   }
 
@@ -194,6 +194,7 @@ class Host implements EngineHost {
     const { app, scheduler, guard } = this.#parts;
     const { store, log } = app.parts;
     log("info", `stopping: ${reason}`, {});
+    clearInterval(this.#refresher);
     try {
       store.transaction(() =>
         store.events.append({ planId: null, taskId: null, attemptId: null, body: { type: "engine-stopping", reason } }),

@@ -14,11 +14,24 @@ interface Entry {
 const FLUSH_AFTER_MS = 500;
 const MAX_WAITING = 200;
 
+/**
+ * What one attempt may put into the store: its beginning and its end. The store never forgets and is written through to
+ * the disk; a build log of 200 MB made it grow by more than that. The raw output has its own files, capped too.
+ */
+const MAX_BEGINNING_CHARACTERS = 512 * 1024;
+const MAX_END_CHARACTERS = 128 * 1024;
+
 export class AttemptHistory {
   readonly #parts: Parts;
   readonly #task: TaskRecord;
   readonly #attemptId: string;
   #entries: Entry[] = [];
+  #beginningCharacters = 0;
+  /** The latest of what came after the beginning was full; written when the attempt ends. */
+  #end: Entry[] = [];
+  #endFrom = 0;
+  #dropped = 0;
+  #endCharacters = 0;
   #cancelFlush: (() => void) | null = null;
 
   constructor(parts: Parts, task: TaskRecord, attemptId: string) {
@@ -31,8 +44,12 @@ export class AttemptHistory {
     this.#add("prompt", text);
   }
 
+  /** The last entry. Writes with it what was held back. Joins an open transaction. */
   note(text: string): void {
-    this.#add("note", text);
+    const left = this.#dropped + this.#endFrom;
+    if (left > 0) this.#entries.push(this.#entry("note", `… ${left} lines left out; attempts/ has more`));
+    this.#entries.push(...this.#end.slice(this.#endFrom), this.#entry("note", text));
+    this.#end = [];
     this.flush();
   }
 
@@ -79,7 +96,10 @@ export class AttemptHistory {
   }
 
   #add(kind: TurnKind, text: string): void {
-    this.#entries.push({ kind, text, atMs: this.#parts.clock.nowMs() });
+    const entry = this.#entry(kind, text);
+    this.#beginningCharacters += text.length;
+    if (kind !== "prompt" && this.#beginningCharacters > MAX_BEGINNING_CHARACTERS) return this.#holdBack(entry);
+    this.#entries.push(entry);
     if (this.#entries.length >= MAX_WAITING) return this.flush();
     this.#cancelFlush ??= this.#parts.clock.schedule(FLUSH_AFTER_MS, () => {
       try {
@@ -88,5 +108,23 @@ export class AttemptHistory {
         this.#parts.onFatal(thrown);
       }
     });
+  }
+
+  #entry(kind: TurnKind, text: string): Entry {
+    return { kind, text, atMs: this.#parts.clock.nowMs() };
+  }
+
+  #holdBack(entry: Entry): void {
+    this.#end.push(entry);
+    this.#endCharacters += entry.text.length + 1;
+    while (this.#endCharacters > MAX_END_CHARACTERS) {
+      this.#endCharacters -= (this.#end[this.#endFrom]?.text.length ?? 0) + 1;
+      this.#endFrom += 1;
+    }
+    // In batches: taking the first off a long list one by one would move all others each time.
+    if (this.#endFrom < 1024) return;
+    this.#end.splice(0, this.#endFrom);
+    this.#dropped += this.#endFrom;
+    this.#endFrom = 0;
   }
 }

@@ -48,7 +48,7 @@ export async function verify(
     return {
       type: "wait",
       code: "target",
-      message: `${candidate.target} itself fails verify (${lastLine(base.output)}): mend it; the queue goes on when it moves`,
+      message: `${candidate.target} itself fails verify (${lastLines(base.output)}): mend it; the queue goes on when it moves`,
       command: `orchestrator merge ${taskKey(task)}`,
     };
   }
@@ -96,6 +96,7 @@ async function runAll(
   return { passed: true };
 }
 
-function lastLine(output: string): string {
-  return output.trim().split("\n").at(-1)?.slice(0, 200) ?? "";
+/** The command's own last words, and how it ended. */
+function lastLines(output: string): string {
+  return output.trim().split("\n").slice(-3).join(" / ").slice(-300);
 }

@@ -139,7 +139,8 @@ export class Account {
     this.merging.set(target, key);
   }
 
-  endMerge(key: TaskKey, target: string): void {
+  endMerge(key: TaskKey, target: string, isDone: boolean): void {
+    if (isDone) this.done.add(key);
     if (this.merging.get(target) === key) this.merging.delete(target);
   }
 

@@ -143,6 +143,7 @@ export class World {
         const told = this.#told.get(taskKey(task));
         if (told !== task.state)
           throw new BrokenPromise("events", `${taskKey(task)} is ${task.state}, told as ${told}`);
+        if (task.state === "running" || task.state === "merging") this.#readBack(task);
       }
     }
   }
@@ -315,11 +316,16 @@ export class World {
   }
 
   #operate(): void {
-    const plan = this.random.choose(this.plans);
-    const task = this.random.choose(plan?.tasks ?? []);
+    const { random } = this;
+    const plan = random.choose(this.plans);
+    // What is under way is where wishes can be lost.
+    const isUnderWay = random.chance(0.5);
+    const tasks = plan?.tasks.filter(({ state }) => !isUnderWay || state === "running" || state === "merging") ?? [];
+    const task = random.choose(tasks);
     if (plan === undefined || task === undefined) return;
-    const action = this.random.pick(TASK_ACTIONS as readonly [TaskAction, ...TaskAction[]]);
-    const onPlan = this.random.chance(0.2) && action !== "cancel";
+    const isPausing = task.wish === "pause" && random.chance(0.5);
+    const action = isPausing ? "resume" : random.pick(TASK_ACTIONS as readonly [TaskAction, ...TaskAction[]]);
+    const onPlan = random.chance(0.2) && action !== "cancel";
     const name = onPlan ? plan.record.id : taskKey(task);
     this.note(`operator: ${action} ${name}`);
     try {
@@ -393,7 +399,8 @@ export class World {
     this.note(`merge of ${key} ends: ${end.type}`);
     const { wish } = record;
     endMerge(this.board, key, end);
-    this.account.endMerge(key, this.planOf(record).record.target);
+    const isDone = end.type === "merged" || end.type === "nothing";
+    this.account.endMerge(key, this.planOf(record).record.target, isDone);
     if (end.type === "verify-failed" && end.canRepair && wish === null) this.account.repair(record);
   }
 

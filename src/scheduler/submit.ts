@@ -76,12 +76,12 @@ export function compareWithStored(parts: Parts, planId: string, tasks: readonly 
   const wanted = new Map(tasks.map((spec) => [spec.id, spec]));
   const kept: string[] = [];
   const fresh: string[] = [];
-  let isSame = stored.size === wanted.size;
+  let isSame = [...stored.values()].every((task) => wanted.has(task.id) || wasLeftBehind(task));
   for (const spec of tasks) {
     const old = stored.get(spec.id);
     const isUnchanged = old !== undefined && JSON.stringify(old.spec) === JSON.stringify(spec);
     if (!isUnchanged) isSame = false;
-    const isDone = old?.state === "succeeded" || old?.state === "skipped";
+    const isDone = old?.state === "succeeded" || (old?.state === "skipped" && !wasLeftBehind(old));
     (isUnchanged && isDone ? kept : fresh).push(spec.id);
   }
   const dropped = [...stored.keys()].filter((id) => !wanted.has(id));
@@ -95,25 +95,45 @@ export function compareWithStored(parts: Parts, planId: string, tasks: readonly 
   );
 }
 
+const LEFT_BEHIND = "no longer in the plan";
+
+function wasLeftBehind(task: TaskRecord): boolean {
+  return task.message === LEFT_BEHIND;
+}
+
+/**
+ * A task that ran and is not in the new text: what it did and said stays to be looked up, and it holds up nobody. Its
+ * edges may lead to tasks that are gone.
+ */
+function leaveBehind(task: TaskRecord): TaskRecord {
+  const spec = { ...task.spec, dependsOn: [] };
+  const state = task.state === "succeeded" ? "succeeded" : "skipped";
+  return { ...task, spec, state, wait: null, cause: null, message: LEFT_BEHIND, holdsClaims: false };
+}
+
 /** Puts a changed plan in the place of one that is not under way. Call inside `commit`. */
 export function replacePlan(parts: Parts, plan: NewPlan, continuation: Continuation): void {
   const { store, board } = parts;
   const old = store.plans.get(plan.id);
   if (old === null) throw new AppError("PLAN_NOT_FOUND", `there is no plan "${plan.id}"`);
-  if (board.hasPlan(plan.id)) board.removePlan(plan.id);
   const stored = new Map(store.tasks.listByPlan(plan.id).map((task) => [task.id, task]));
-  for (const id of continuation.dropped) store.tasks.remove(plan.id, id);
+  const dropped = [...stored.values()].filter((task) => continuation.dropped.includes(task.id));
+  const [gone, left] = partition(dropped, (task) => store.attempts.listByTask(plan.id, task.id).length === 0);
+  const leftBehind = left.map(leaveBehind);
+  store.tasks.saveMany(leftBehind);
+  for (const task of gone) store.tasks.remove(plan.id, task.id);
   const fresh = new Set(continuation.fresh);
   let ordinal = store.tasks.nextOrdinal();
   const tasks: TaskRecord[] = plan.tasks.map((spec) => {
     const before = stored.get(spec.id);
-    if (before !== undefined && !fresh.has(spec.id)) return before;
+    if (before !== undefined && !fresh.has(spec.id))
+      return wasLeftBehind(before) ? { ...before, message: null } : before;
     const task = newTask(plan.id, before?.ordinal ?? ordinal++, spec, plan.providerOf(spec));
     // Attempts count on, so that the numbers in trailers and logs stay unique.
     return before === undefined ? task : { ...task, ledger: { ...task.ledger, attempts: before.ledger.attempts } };
   });
   store.tasks.insertMany(tasks.filter((task) => !stored.has(task.id)));
-  store.tasks.saveMany(tasks.filter((task) => stored.has(task.id) && fresh.has(task.id)));
+  store.tasks.saveMany(tasks.filter((task) => stored.has(task.id) && task !== stored.get(task.id)));
   for (const id of fresh) {
     if (stored.has(id)) store.tasks.setWork(plan.id, id, { report: null, verifyOutput: null, endedAtMs: null });
   }
@@ -134,7 +154,12 @@ export function replacePlan(parts: Parts, plan: NewPlan, continuation: Continuat
     attemptId: null,
     body: { type: "plan-changed", added: continuation.fresh.length, changed: 0, dropped: continuation.dropped.length },
   });
-  addPlan(parts, record, tasks);
+  if (board.hasPlan(plan.id)) board.removePlan(plan.id);
+  addPlan(parts, record, [...tasks, ...leftBehind]);
+}
+
+function partition<Item>(items: readonly Item[], test: (item: Item) => boolean): [yes: Item[], no: Item[]] {
+  return [items.filter(test), items.filter((item) => !test(item))];
 }
 
 export interface PlanEdit {

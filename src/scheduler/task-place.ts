@@ -46,6 +46,8 @@ export async function openWorktree(
     if (lacking !== null) return targetWait(`${target} lost the merge of ${lacking}: it was reset or rewritten`, null);
     const work = store.tasks.getWork(task.planId, task.id);
     let { baseSha = null, worktree = null } = work ?? {};
+    // Done and opened again by a changed plan: what it builds on now is in the target, not where it once began.
+    if (worktree === null) baseSha = null;
     if (isRepeatable && worktree !== null) {
       await repository.worktrees.remove({ planId: task.planId, taskId: task.id, branch, unmerged: "delete-branch" });
       worktree = null;

@@ -181,7 +181,7 @@ export class Repo {
   /** An answer that must be good. */
   async call(name: string, input: Fields, options?: CallOptions): Promise<Fields> {
     const result = await this.ask(name, input, options);
-    if (!result.ok) throw new Error(`${name} failed: ${result.code}: ${result.message}`);
+    if (!result.ok) throw new Error(`${name} failed: ${result.code}: ${result.message}\n${this.log().slice(-1500)}`);
     return result.structured;
   }
 
@@ -246,7 +246,7 @@ export class Repo {
       if (state !== "running") return state;
       if (performance.now() > deadlineMs) {
         throw new Error(
-          `${plan} did not settle: ${JSON.stringify(await this.states(plan))}\n${this.log().slice(-3000)}`,
+          `${plan} did not settle: ${JSON.stringify(await this.states(plan)).slice(0, 1000)}\n${this.log().slice(-2000)}`,
         );
       }
     }

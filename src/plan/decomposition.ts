@@ -36,11 +36,12 @@ export const decompositionSchema = z.strictObject({
     .array(
       z.strictObject({
         id: taskInputSchema.shape.id,
-        title: z.string().max(200),
+        title: taskInputSchema.shape.title.unwrap(),
         prompt: taskInputSchema.shape.prompt,
         agent: z.string().max(64).optional(),
         dependsOn: z.array(z.string().max(64)).optional(),
-        writes: z.array(z.string().max(1024)).optional(),
+        // Checked like a person's: an agent's claim must not leave the repository either.
+        writes: z.array(taskInputSchema.shape.writes.unwrap().element).optional(),
       }),
     )
     .min(1)

@@ -194,7 +194,10 @@ function pinned(plan: PlanSettings): string {
 async function markBefore(app: App, planId: string, sha: string): Promise<void> {
   const ref = `refs/orchestrator/before/${planId}`;
   if ((await app.parts.repository.resolve(ref)) !== null) return;
-  await app.parts.repository.setRef(ref, sha, { expected: "any" });
+  const outcome = await app.parts.repository.setRef(ref, sha, { expected: null });
+  if (outcome.type === "refused") {
+    throw new AppError("GIT_FAILED", `${ref}, which undo needs, could not be set: ${outcome.gitWords}`);
+  }
 }
 
 export function warningsFor(tasks: readonly TaskSpec[], settings: CurrentSettings): string[] {

@@ -98,7 +98,7 @@ async function run(merge: Merge): Promise<MergeEnd> {
       worktree,
       text: { subject: `Merge ${task.id}: ${task.spec.title}`, trailers },
     });
-    if (candidate.type === "nothing") return { type: "nothing" };
+    if (candidate.type === "nothing") return await whatArrived(merge, targetSha);
     if (candidate.type === "conflict") {
       const names = candidate.files.map((file) => file.path);
       return waitFor(
@@ -142,6 +142,20 @@ async function run(merge: Merge): Promise<MergeEnd> {
     }
   }
   return { type: "again" };
+}
+
+/**
+ * The target has all of it already. A git that an earlier engine had started may have moved it after that engine was
+ * dead and this one had looked: then it is that merge, which undo and dependents ask for.
+ */
+async function whatArrived({ parts, task }: Merge, targetSha: string): Promise<MergeEnd> {
+  for (const { candidateSha } of parts.store.merges.listByTask(task.planId, task.id).reverse()) {
+    // An old candidate may have been collected as garbage since.
+    if (candidateSha === null || (await parts.repository.resolve(candidateSha)) === null) continue;
+    if (!(await parts.repository.isAncestor(candidateSha, targetSha))) continue;
+    return { type: "merged", sha: candidateSha };
+  }
+  return { type: "nothing" };
 }
 
 async function move({ parts, isStopping }: Merge, options: MoveOptions): Promise<MoveOutcome> {

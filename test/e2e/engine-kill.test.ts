@@ -121,19 +121,12 @@ test("S3: after a kill finished tasks are not run again; a cut command begins an
     { id: "done", prompt: `${log("done")}; echo done > done.txt` },
     {
       id: "cut",
-      prompt: `${log("cut")}; echo committed >> cut.txt; git add -A; git commit -qm half; echo uncommitted >> cut.txt; while [ ! -e ${gate} ]; do sleep 0.05; done; echo end >> cut.txt`,
+      prompt: `${log("cut")}; echo committed >> cut.txt; git add -A; git commit -qm half; echo uncommitted >> cut.txt; echo x >> ${quoted(join(ground.traces, "ready"))}; while [ ! -e ${gate} ]; do sleep 0.05; done; echo end >> cut.txt`,
       dependsOn: ["done"],
     },
     { id: "last", prompt: `${log("last")}; cp cut.txt last.txt`, dependsOn: ["cut"] },
   ]);
-  await until("the second task is half done", () => ground.trace("runs").includes("cut"));
-  await repo.untilState("again/cut", "running");
-  await until(
-    "it has left uncommitted work",
-    () =>
-      repo.gitAt(join(repo.path), "for-each-ref", "--format=%(subject)", "refs/heads/orchestrator/again/cut") ===
-      "half",
-  );
+  await until("it has left uncommitted work", () => ground.trace("ready").length === 1);
   repo.closeClients();
   await repo.killEngine();
   await repo.client();
@@ -163,6 +156,25 @@ test("4: an engine killed in the middle of the merge in the user's checkout: mer
   expect(repo.merges()).toEqual({ one: 1, two: 1 });
   expect((await repo.task("hooked/one")).mergedSha).toMatch(/^[0-9a-f]{40}$/);
   expect(ground.trace("hook").length).toBe(2);
+});
+
+test("4: an engine killed while git still writes the user's files: the next one waits for git, and knows the merge", async () => {
+  const smudged = quoted(join(ground.traces, "smudged"));
+  const script = join(ground.folder, "smudge.sh");
+  repo.write("../smudge.sh", `pwd >> ${smudged}\n[ "$(pwd)" = ${quoted(repo.path)} ] && sleep 2\ncat\n`);
+  repo.git("config", "filter.slow.smudge", `sh ${quoted(script)}`);
+  repo.commit("attributes", { ".gitattributes": "*.slow filter=slow\n" });
+  await repo.submit("slow", [
+    { id: "one", prompt: "echo one > one.slow" },
+    { id: "two", prompt: "test -f one.slow && echo two > two.txt", dependsOn: ["one"] },
+  ]);
+  await until("git writes into the user's checkout", () => ground.trace("smudged").includes(repo.path));
+  expect(repo.git("rev-parse", "main")).toBe(repo.git("rev-parse", "refs/orchestrator/before/slow"));
+  await repo.killEngine();
+  await repo.untilState("slow/two", "succeeded");
+  expect(repo.merges()).toEqual({ one: 1, two: 1 });
+  expect((await repo.task("slow/one")).mergedSha).toMatch(/^[0-9a-f]{40}$/);
+  expect(repo.git("status", "--porcelain")).toBe("");
 });
 
 test("4 S3: killed at random moments again and again, every task is merged exactly once", async () => {

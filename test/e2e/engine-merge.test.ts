@@ -79,7 +79,7 @@ test("verify: red waits with its output and the target never sees it; flaky pass
   expect(red.verifyOutput).toContain("the reason");
   expect(red.why?.command).toContain("retry verify/red");
   expect((await repo.task("verify/red-base")).why?.message).toContain("base words");
-  expect(repo.git("log", "--all", "--oneline", "--", "red.txt")).toContain("red");
+  expect(repo.git("log", "--oneline", "orchestrator/verify/red", "--", "red.txt")).toContain("red");
   expect(repo.git("log", "main", "--oneline", "--", "red.txt")).toBe("");
   repo.git("rm", "-q", "README.md");
   repo.git("commit", "-qm", "mend");
@@ -134,7 +134,7 @@ test("P5: a branch or a worktree deleted by hand harms that task only", async ()
   ]);
   await repo.untilState("hands/folder", "running");
   await until("both have committed", () =>
-    ["branch", "folder"].every((id) => repo.git("log", "--format=%s", "--all").split("\n").includes(id)),
+    ["branch", "folder"].every((id) => repo.subjectOf(`orchestrator/hands/${id}`) === id),
   );
   const { worktree } = await repo.task("hands/folder");
   rmSync(worktree ?? "", { recursive: true });

@@ -295,6 +295,11 @@ export class Repo {
     return counts;
   }
 
+  /** The subject of a branch's last commit; empty when there is none. Not `log --all`, which a worktree in the making breaks. */
+  subjectOf(branch: string): string {
+    return this.git("for-each-ref", "--format=%(subject)", `refs/heads/${branch}`);
+  }
+
   keptRefs(): string[] {
     return this.git("for-each-ref", "--format=%(refname)", "refs/orchestrator/kept/").split("\n").filter(Boolean);
   }

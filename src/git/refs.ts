@@ -1,6 +1,6 @@
 /** Names and values of refs: asking, moving with the old value as a condition, refusing bad names. */
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { AppError } from "../errors.ts";
 import { git, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
 
@@ -27,6 +27,9 @@ export type RefOutcome =
 /** The commit that `name` stands for, or null. Names are tried as git does; give full refs where it matters. */
 export async function resolveCommit(place: GitPlace, name: string): Promise<string | null> {
   if (name === "" || name.startsWith("-") || name.includes("\0")) return null;
+  // What a branch names is a commit, so there is nothing to peel.
+  const written = name === "HEAD" || name.startsWith(BRANCHES) ? await readRef(place, name) : null;
+  if (written !== null) return written;
   const result = await runGit(place, ["rev-parse", "--verify", "--quiet", `${name}^{commit}`]);
   const sha = result.stdout.toString("utf8").trim();
   return result.exitCode === 0 && OBJECT_NAME.test(sha) ? sha : null;
@@ -47,13 +50,40 @@ export async function headRef(place: GitPlace): Promise<string | null> {
 }
 
 /**
- * The branch that the file HEAD names: asked at each look at a checkout, and a process costs a hundred times as much. Null
- * for all that is not this plain (detached, a reftable's `.invalid`, a link): then git is asked.
+ * The branch that the file HEAD names. Null for all that is not this plain (detached, a reftable's `.invalid`, a link to
+ * another folder): then git is asked, which costs a hundred times as much.
  */
-async function readHead({ folder, gitDir }: GitPlace): Promise<string | null> {
-  const text = await readFile(join(gitDir ?? join(folder, ".git"), "HEAD"), "utf8").catch(() => "");
-  const ref = /^ref: (refs\/heads\/[^\n]+)\n$/.exec(text)?.[1] ?? null;
+async function readHead(place: GitPlace): Promise<string | null> {
+  const ref = /^ref: (refs\/heads\/[^\n]+)\n$/.exec(await readOrEmpty(gitDirOf(place), "HEAD"))?.[1] ?? null;
   return ref === "refs/heads/.invalid" ? null : ref;
+}
+
+/**
+ * What a branch's or HEAD's own file says: refs are asked for some twenty times a task. git replaces these files whole,
+ * and they count before packed refs. Null for all that is not a plain file with an object's name: then git is asked.
+ */
+async function readRef(place: GitPlace, name: string): Promise<string | null> {
+  const gitDir = gitDirOf(place);
+  let text: string;
+  if (name === "HEAD") {
+    text = await readOrEmpty(gitDir, "HEAD");
+    const ref = /^ref: (refs\/heads\/[^\n]+)\n$/.exec(text)?.[1];
+    if (ref !== undefined) return await readRef(place, ref);
+  } else {
+    if (name.split("/").includes("..")) return null;
+    const common = (await readOrEmpty(gitDir, "commondir")).trim();
+    text = await readOrEmpty(common === "" ? gitDir : resolve(gitDir, common), name);
+  }
+  const sha = text.trimEnd();
+  return OBJECT_NAME.test(sha) ? sha : null;
+}
+
+function gitDirOf({ folder, gitDir }: GitPlace): string {
+  return gitDir ?? join(folder, ".git");
+}
+
+async function readOrEmpty(folder: string, name: string): Promise<string> {
+  return await readFile(join(folder, name), "utf8").catch(() => "");
 }
 
 export function shortBranch(ref: string): string {
@@ -121,6 +151,8 @@ function commandFor({ ref, to, expected }: RefChange, now: string | null): strin
 
 /** The object that the ref names, a tag or a tree too. */
 async function refValue(place: GitPlace, ref: string): Promise<string | null> {
+  const written = ref.startsWith(BRANCHES) ? await readRef(place, ref) : null;
+  if (written !== null) return written;
   const result = await runGit(place, ["rev-parse", "--verify", "--quiet", ref]);
   return result.exitCode === 0 ? result.stdout.toString("utf8").trim() : null;
 }

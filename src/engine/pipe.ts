@@ -53,6 +53,7 @@ export function runPipe(args: readonly string[]): void {
     console.error(`${parsed.problem}\n\n${USAGE}`);
     process.exit(2);
   }
+  if (process.stdin.isTTY) console.error("Waiting for a host's JSON-RPC lines. By hand? See `orchestrator --help`.");
   // A host that is gone does not need us; EPIPE says so too.
   process.stdout.on("error", () => process.exit(0));
   const pipe = new Pipe(parsed.repo, version);

@@ -4,7 +4,6 @@
  * not hold there.
  */
 import { lstatSync, mkdirSync, readFileSync, statfsSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { AppError, messageOf } from "../errors.ts";
 
@@ -188,6 +187,7 @@ function fits(path: string): boolean {
   return Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES;
 }
 
+/** Without node:os, which the pipe's start would pay for. */
 function runtimeFolder(environment: NodeJS.ProcessEnv): string {
   const runtime = environment["XDG_RUNTIME_DIR"];
   if (runtime !== undefined && runtime.startsWith("/")) {
@@ -195,7 +195,7 @@ function runtimeFolder(environment: NodeJS.ProcessEnv): string {
     if (fits(join(folder, "0".repeat(29)))) return folder;
   }
   const name = `orchestrator-${process.getuid?.() ?? "user"}`;
-  const temporary = join(environment["TMPDIR"] ?? tmpdir(), name);
+  const temporary = join(environment["TMPDIR"] ?? "/tmp", name);
   return fits(join(temporary, "0".repeat(29))) ? temporary : join("/tmp", name);
 }
 

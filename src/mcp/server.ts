@@ -75,7 +75,7 @@ export function serveMcp(serving: McpServing): void {
       aborts.end(extra.requestId);
     }
   });
-  void server.connect(transportOver(serving.channel)).catch(onError);
+  void server.connect(transportOver(serving.channel, (id) => aborts.isCancelled(id))).catch(onError);
 }
 
 async function callTool(
@@ -152,18 +152,25 @@ function nameClient(caller: Caller, clientName: string | undefined): Caller {
 }
 
 /**
- * The SDK's own cancelling overlooks request id 0 (`if (!requestId) return`, 1.32), and 0 is the first id of several
- * clients. So calls are kept by id here as well.
+ * In place of the SDK's own cancelling, which overlooks request id 0 (`if (!requestId) return`, 1.32), and 0 is the first
+ * id of several clients. As MCP has it, a cancelled request is not answered.
  */
 function abortOnCancel(server: Server): {
   begin(id: string | number, sdkSignal: AbortSignal): AbortSignal;
   end(id: string | number): void;
+  /** Whether an answer to this id is unwanted; asked once, when it is about to be sent. */
+  isCancelled(id: unknown): boolean;
 } {
   const underWay = new Map<string | number, AbortController>();
+  const cancelled = new Set<unknown>();
   server.setNotificationHandler(CancelledNotificationSchema, ({ params }) => {
-    if (params.requestId !== undefined) underWay.get(params.requestId)?.abort(params.reason);
+    const call = params.requestId === undefined ? undefined : underWay.get(params.requestId);
+    if (call === undefined) return;
+    cancelled.add(params.requestId);
+    call.abort(params.reason);
   });
   return {
+    isCancelled: (id) => cancelled.delete(id),
     begin: (id, sdkSignal) => {
       const controller = new AbortController();
       underWay.set(id, controller);
@@ -173,7 +180,7 @@ function abortOnCancel(server: Server): {
   };
 }
 
-function transportOver(channel: MessageChannel): Transport {
+function transportOver(channel: MessageChannel, isCancelled: (id: unknown) => boolean): Transport {
   const transport: Transport = {
     start: () => {
       channel.listen({
@@ -186,7 +193,8 @@ function transportOver(channel: MessageChannel): Transport {
       return Promise.resolve();
     },
     send: (message) => {
-      channel.send(message);
+      const isAnswer = "id" in message && !("method" in message);
+      if (!(isAnswer && isCancelled(message.id))) channel.send(message);
       return Promise.resolve();
     },
     close: () => {

@@ -109,16 +109,35 @@ test("a probe is answered without an engine", async () => {
   expect((await pipe.answer(1))["error"]).toMatchObject({ code: -32601 });
 });
 
-test("a cancelled call is aborted, with id 0 too, and is not asked again of the next engine", async () => {
+test.each([0, 1, "zero"])(
+  "a cancelled call (id %j) is aborted, not answered, and not asked of the next engine",
+  async (id) => {
+    const pipe = scene.pipe();
+    pipe.call(id, "wait");
+    await until("it waits", () => scene.journal("waiting").length === 1);
+    pipe.send({ method: "notifications/cancelled", params: { requestId: id, reason: "test" } });
+    await until("it is aborted", () => scene.journal("aborted").length === 1);
+    killEngine();
+    pipe.call(2, "echo");
+    await pipe.answer(2);
+    expect(scene.journal("waiting")).toHaveLength(1);
+    expect(pipe.answersTo(id)).toHaveLength(0);
+  },
+);
+
+test("150 changing calls over two engines killed at work: each done once, each answered once", async () => {
   const pipe = scene.pipe();
-  pipe.call(0, "wait");
-  await until("it waits", () => scene.journal("waiting").length === 1);
-  pipe.send({ method: "notifications/cancelled", params: { requestId: 0, reason: "test" } });
-  await until("it is aborted", () => scene.journal("aborted").length === 1);
+  await pipe.initialize();
+  const ids = Array.from({ length: 150 }, (_, index) => index + 1);
+  for (const id of ids) pipe.call(id, "change", { id });
+  await until("the first ones are done", () => scene.journal("change").length > 20);
   killEngine();
-  pipe.call(1, "echo");
-  await pipe.answer(1);
-  expect(scene.journal("waiting")).toHaveLength(1);
+  await until("the next engine works", () => scene.enginePids().length === 2 && scene.journal("change").length > 60);
+  killEngine();
+  await Promise.all(ids.map((id) => pipe.answer(id)));
+  const done = scene.journal("change").map((entry) => (entry["answer"] as { input: { id: number } }).input.id);
+  expect(done.toSorted((left, right) => left - right)).toEqual(ids);
+  expect(ids.every((id) => pipe.answersTo(id).length === 1)).toBe(true);
 });
 
 test.each(["SIGINT", "SIGTERM"] as const)("%s ends the pipe at once, with calls under way", async (signal) => {

@@ -62,7 +62,13 @@ export function serveMcp(serving: McpServing): void {
   const server = new Server(
     { name: SERVER_NAME, title: "Orchestrator", version },
     // listChanged: told by the pipe when another version of the engine took over. Resources and prompts join here.
-    { capabilities: { tools: { listChanged: true } }, instructions: instructionsFor(caller.role) },
+    {
+      capabilities: { tools: { listChanged: true } },
+      instructions: instructionsFor(
+        caller.role,
+        toolsFor(serving).map((tool) => tool.name),
+      ),
+    },
   );
   server.onerror = onError;
   const aborts = abortOnCancel(server);

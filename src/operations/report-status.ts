@@ -129,7 +129,8 @@ function taskLine(
   const { record } = node;
   const why = explainTask(app.parts.board, taskKey(record), nowMs);
   const note = noteOf(app, record, why);
-  const showsWhy = wantsWhy || (record.wait !== null && needsPerson(record.wait.code)) || record.state === "failed";
+  // Of what failed the note says it all: fifty of them must stay short.
+  const showsWhy = wantsWhy || (record.wait !== null && needsPerson(record.wait.code));
   return {
     task: taskKey(record),
     ...(withTitle && record.spec.title !== record.id ? { title: record.spec.title } : {}),

@@ -123,6 +123,9 @@ describe("a plan over three CLIs", () => {
     expect(claude.filter((name) => name.startsWith("mcp__") && !name.includes("orchestrator-mcp"))).toEqual([]);
     expect(goose.filter((name) => name.includes("__") && !name.startsWith("orchestrator-mcp__"))).toEqual([]);
     for (const cli of CLI_NAMES) expect(world.model(cli).turns.flatMap(ourToolsIn)).toEqual([]);
+    // What a server says of itself names no tool that it does not have.
+    const told = /\bask_orchestrator: /.test(world.model("goose").turns[0]?.everything ?? "");
+    expect(told).toBe(goose.includes("orchestrator-mcp__ask_orchestrator"));
   });
 });
 

@@ -145,6 +145,8 @@ export class World {
         OPENAI_HOST: this.#models.goose.baseUrl,
         OPENAI_API_KEY: "dummy-key-of-goose",
         GOOSE_DISABLE_KEYRING: "1",
+        // A request for a title, which would be a turn of its own for the scripts.
+        GOOSE_DISABLE_SESSION_NAMING: "true",
         GOOSE_PROVIDER_SKIP_BACKOFF: "true",
       });
     }
@@ -198,6 +200,12 @@ export class World {
       clearTimeout(deadline);
       this.#children.delete(child);
     }
+  }
+
+  /** Ends it at the latest when the world is left. */
+  adopt(child: ChildProcess): void {
+    this.#children.add(child);
+    child.on("close", () => this.#children.delete(child));
   }
 
   /** `orchestrator …`. */

@@ -13,7 +13,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { AppError } from "../errors.ts";
-import type { AgentBackend, Provider, ResolvedProvider, TurnCommand, TurnRequest } from "./backend.ts";
+import type {
+  AgentBackend,
+  McpServerCommand,
+  Provider,
+  ResolvedProvider,
+  TurnCommand,
+  TurnRequest,
+} from "./backend.ts";
 import { findProgram } from "./find-program.ts";
 import { gooseModelArguments } from "./goose-model.ts";
 import { readGooseTurn } from "./goose-reader.ts";
@@ -95,7 +102,9 @@ function buildTurn(request: TurnRequest, provider: ResolvedProvider): TurnComman
       "--instructions=-",
     ],
     env: {
-      ...request.mcpServer?.env,
+      ...serverEnvironment(request.mcpServer),
+      // Long answers of tools are put there, and what the agent's shell makes.
+      TMPDIR: request.scratchDir,
       // An unknown value means auto too, but the user's own `approve` would end the run at the first tool.
       GOOSE_MODE: "auto",
       ...tools.env,
@@ -106,6 +115,15 @@ function buildTurn(request: TurnRequest, provider: ResolvedProvider): TurnComman
     stdin: promptText(request, isSystemTooLong ? system : ""),
     files: [],
   };
+}
+
+/**
+ * What our server must be told by way of Goose's own environment, which is also its shell's: not what describes the
+ * user's machine. The caller has set that already, with the provider's own wishes and our command on the PATH.
+ */
+function serverEnvironment(server: McpServerCommand | null): Record<string, string> {
+  const { PATH: _path, HOME: _home, TMPDIR: _tmpdir, ...rest } = server?.env ?? {};
+  return rest;
 }
 
 function promptText(request: TurnRequest, systemText: string): string {

@@ -53,6 +53,14 @@ describe("B4: the command of a Goose turn", () => {
     expect(command.env["MARK"]).toBe("e/1");
   });
 
+  it("what the server is told of the machine does not replace what the agent was given", () => {
+    const env = { ...server.env, PATH: "/engine/bin", HOME: "/engine/home", TMPDIR: "/engine/tmp" };
+    const command = turn({ mcpServer: { ...server, env } });
+    expect(command.env).not.toHaveProperty("PATH");
+    expect(command.env).not.toHaveProperty("HOME");
+    expect(command.env["TMPDIR"]).toBe(gooseRequest().scratchDir);
+  });
+
   it("gives the server by flag and its environment by Goose's own, so that a mark is never stored", () => {
     const command = turn({ mcpServer: server });
     expect(command.args).toContain("orchestrator-mcp:/usr/bin/node /pipe.js");

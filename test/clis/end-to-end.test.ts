@@ -2,7 +2,7 @@
  * The whole of it: the built program, the real agent CLIs as satellites, scripted models on loopback. Each test is a
  * user of its own with a home, a repository and a config; whatever a CLI needs comes from that user's environment.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { acts, CLI_NAMES, jsonIn, type CliName, type ModelAct, type ModelTurn } from "./support/models.ts";
@@ -87,6 +87,10 @@ describe("a plan over three CLIs", () => {
     for (const cli of CLI_NAMES) expect(world.git("show", `main:${cli}.txt`)).toBe(`by ${cli}`);
     expect(world.git("status", "--porcelain")).toBe("");
 
+    // Least power: keys are in memory and in the agents' environments, and nowhere else.
+    expect(readFileSync(`/proc/${world.enginePid()}/environ`, "utf8")).not.toContain("dummy-key-of-");
+    expect(filesWith("dummy-key-of-", [world.stateFolder, join(world.folder, "orchestrator-home")])).toEqual([]);
+
     const stopped = await world.orchestrator(["stop"]);
     expect(stopped.exitCode, stopped.stderr).toBe(0);
     await until("nothing lives", () => world.processes().length === 0);
@@ -127,6 +131,46 @@ describe("a plan over three CLIs", () => {
     const told = /\bask_orchestrator: /.test(world.model("goose").turns[0]?.everything ?? "");
     expect(told).toBe(goose.includes("orchestrator-mcp__ask_orchestrator"));
   });
+});
+
+describe("a satellite's surroundings", () => {
+  test("each CLI finds its home where the caller's environment says", async () => {
+    await open();
+    const folder = (name: string): string => join(world.folder, name);
+    world.put("codex-home/config.toml", world.model("codex").codexConfig());
+    world.put("home/.codex/config.toml", "this is no TOML");
+    const env = {
+      ...world.environment(),
+      CLAUDE_CONFIG_DIR: folder("claude-home"),
+      CODEX_HOME: folder("codex-home"),
+      GOOSE_PATH_ROOT: folder("goose-home"),
+    };
+    const file = world.put("plan.json", JSON.stringify({ tasks: CLI_NAMES.map((cli) => task(cli)) }));
+    const run = await world.orchestrator(["run", file], env);
+    expect(run.exitCode, `${run.stdout}${run.stderr}${world.log()}`).toBe(0);
+    expect(readdirSync(folder("claude-home"))).toContain("projects");
+    expect(readdirSync(folder("codex-home"))).toContain("sessions");
+    expect(readdirSync(folder("goose-home/data/sessions"))).toContain("sessions.db");
+    for (const path of [".claude", ".claude.json", ".config/goose", ".local/share/goose"]) {
+      expect(existsSync(join(world.home, path)), path).toBe(false);
+    }
+  });
+
+  // Codex's sandbox lets no command reach a socket at all.
+  test.each(["claude", "goose"] as const)(
+    "least power: the shell of a %s satellite can't steer the plan",
+    async (cli) => {
+      await open({ clis: [cli] });
+      // Without the mark, and no child of the agent any more: its folder still tells.
+      const pause = "env -u ORCHESTRATOR_ATTEMPT setsid orchestrator pause mine";
+      world.model(cli).setScript(acts({ shell: "orchestrator pause mine" }, { shell: pause }, { say: "tried" }));
+      const id = await world.createPlan({ name: "mine", tasks: [task(cli)] });
+      expect((await world.untilSettled(id)).state).toBe("succeeded");
+      const results = world.model(cli).turns.at(-1)?.results ?? [];
+      expect(results).toHaveLength(2);
+      for (const result of results) expect(result).toMatch(/not for an agent that carries out a task/);
+    },
+  );
 });
 
 describe.each(CLI_NAMES)("a %s satellite that fails", (cli) => {
@@ -299,6 +343,16 @@ function registerEverywhere(where: World): void {
   const extension = { type: "stdio", name: "orchestrator-mcp", enabled: true, cmd: server.command, args: server.args };
   // JSON is YAML.
   where.put("home/.config/goose/config.yaml", JSON.stringify({ extensions: { "orchestrator-mcp": extension } }));
+}
+
+/** The files below `folders` that hold the text, also in the middle of a database. */
+function filesWith(text: string, folders: readonly string[]): string[] {
+  return folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .filter((file) => readFileSync(file).includes(text)),
+  );
 }
 
 function jsonKeys(result: string | undefined): string[] {

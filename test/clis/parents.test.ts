@@ -154,6 +154,22 @@ test("a Claude parent takes the server from the project's .mcp.json, the file of
   expect(world.git("show", "main:three.txt")).toBe("three");
 });
 
+test("a plan outlives its parent, and any other parent can follow it", async () => {
+  world = await World.open({ clis: ["claude", "goose"] });
+  await register("claude");
+  await register("goose");
+  const gate = `${world.folder}/go-on`;
+  const slow = { ...made("slow"), prompt: `until test -e ${gate}; do sleep 0.1; done; echo slow > slow.txt` };
+  const create = { tool: "create_plan", input: { name: "outliving", tasks: [slow] } };
+  world.model("claude").setScript(({ results }) => (results.length === 0 ? create : { say: "It runs." }));
+  expect((await ask("claude", "start it")).exitCode).toBe(0);
+  world.put("go-on", "");
+  world.model("goose").setScript(follower("goose", { tool: "task_status", input: {} }));
+  expect((await ask("goose", "how is it?")).exitCode).toBe(0);
+  expect(world.model("goose").turns.at(-1)?.results.at(-1)).toContain("outliving succeeded: 1 of 1 tasks done");
+  expect(world.git("show", "main:slow.txt")).toBe("slow");
+});
+
 test("a Codex parent hands on the variables that `env_vars` names, and without them the wait names the remedy", async () => {
   world = await World.open({ clis: ["codex", "claude"] });
   // Codex gives its servers HOME, PATH and the like, nothing else: the config is where HOME says.

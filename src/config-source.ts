@@ -148,15 +148,7 @@ export class ConfigSource {
 }
 
 /** Keys that are known, and that nothing in this version obeys yet: who sets one is told. */
-const LATER_KEYS = [
-  "agents.isolation",
-  "agents.stallMinutes",
-  "followUps",
-  "merge.strategy",
-  "merge.conflicts",
-  "questions",
-  "notify",
-];
+const LATER_KEYS = ["agents.isolation", "followUps", "merge.strategy", "merge.conflicts", "questions", "notify"];
 
 function withoutEffect({ origins }: LoadedConfig): string[] {
   const set = LATER_KEYS.filter((key) => origins.origin(key).layer !== "default");
@@ -189,6 +181,8 @@ export function planSettings(config: Config, path: string): PlanSettings {
     verifyTimeoutMs: config.merge.verifyTimeoutMinutes * 60_000,
     killGraceMs: config.agents.killGraceSeconds * 1000,
     undeclaredWrites: config.writes.undeclared,
+    stallMs: config.agents.stallMinutes * 60_000,
+    worktree: { copy: config.worktree.copy, link: config.worktree.link, setup: config.worktree.setup },
     workflows: Object.keys(config.workflows),
     startsAlone: true,
   };

@@ -21,6 +21,15 @@ export interface RoleSettings {
   readonly permissions: Permissions;
 }
 
+export interface WorktreeSettings {
+  /** Globs of ignored files to copy from the main worktree. */
+  readonly copy: readonly string[];
+  /** Paths to link to the main worktree's. */
+  readonly link: readonly string[];
+  /** Shell commands that make a new worktree ready. */
+  readonly setup: readonly string[];
+}
+
 export interface PlanSettings {
   readonly roles: Readonly<Record<string, RoleSettings>>;
   readonly providers: Readonly<Record<string, ProviderSettings>>;
@@ -28,6 +37,9 @@ export interface PlanSettings {
   readonly verifyTimeoutMs: number;
   readonly killGraceMs: number;
   readonly undeclaredWrites: "warn" | "fail" | "allow";
+  /** An agent without a sign of life for so long is ended and tried again. */
+  readonly stallMs: number;
+  readonly worktree: WorktreeSettings;
   readonly workflows: readonly string[];
   /** Whether the tasks that a goal is decomposed into start without a look. */
   readonly startsAlone: boolean;

@@ -32,6 +32,8 @@ export const SETTINGS: PlanSettings = {
   verifyTimeoutMs: 60_000,
   killGraceMs: 1_000,
   undeclaredWrites: "warn",
+  stallMs: 60_000,
+  worktree: { copy: [], link: [], setup: [] },
   workflows: [],
   startsAlone: true,
 };

@@ -1,0 +1,102 @@
+/** What one turn of an agent needs, out of its task, its role and the plan: prompt, session, environment. */
+import type { AgentBackend, ResolvedProvider, TurnRequest } from "../agents/backend.ts";
+import { DECOMPOSE_TASK, decompositionJsonSchema } from "../plan/decomposition.ts";
+import type { TaskRecord } from "../plan/records.ts";
+import { taskKey } from "../plan/records.ts";
+import { attemptMark } from "../process/strays.ts";
+import type { Parts } from "./parts.ts";
+import { promptFor } from "./prompt.ts";
+import type { PlanSettings, ProviderSettings, RoleSettings } from "./settings.ts";
+import type { TaskPlace } from "./task-place.ts";
+
+/** All that was found before the attempt began to count. */
+export interface Prepared {
+  readonly place: TaskPlace;
+  readonly role: RoleSettings;
+  readonly settings: PlanSettings;
+  readonly providerSettings: ProviderSettings;
+  readonly provider: ResolvedProvider;
+  readonly backend: AgentBackend;
+  /** The lowest number that no other living agent has, counted from 0: for ports. */
+  readonly slot: number;
+}
+
+export function requestFor(
+  parts: Parts,
+  task: TaskRecord,
+  attemptId: string,
+  prepared: Prepared,
+  scratchDir: string,
+): TurnRequest {
+  const { engineId, satellite, repository } = parts;
+  const { place, role, backend } = prepared;
+  const session = sessionFor(parts, task, prepared);
+  const env = { ...satellite.environment, ORCHESTRATOR_ATTEMPT: attemptMark(engineId, attemptId) };
+  return {
+    attemptId,
+    prompt: backend.kind === "command" ? task.spec.prompt : promptOf(parts, task, prepared, session !== null),
+    session,
+    worktree: place.path,
+    gitDir: place.gitDir,
+    gitCommonDir: repository.commonDir,
+    scratchDir,
+    model: role.model,
+    systemPrompt: role.systemPrompt,
+    tools: role.tools,
+    permissions: role.permissions,
+    mcpServer: backend.hasMcp ? { name: "orchestrator-mcp", ...satellite.pipe, env } : null,
+    outputSchema: task.id === DECOMPOSE_TASK ? decompositionJsonSchema() : null,
+  };
+}
+
+function promptOf(parts: Parts, task: TaskRecord, { place, backend }: Prepared, continuesSession: boolean): string {
+  const { store, board } = parts;
+  const plan = board.plan(task.planId);
+  const work = store.tasks.listWork(task.planId);
+  return promptFor({
+    spec: task.spec,
+    goal: plan.record.goal,
+    branch: place.branch,
+    target: plan.record.target,
+    worktree: place.path,
+    turn: place.isFirst ? { kind: "start", note: null } : task.nextTurn,
+    continuesSession,
+    dependencies: task.spec.dependsOn.map((id) => ({
+      id,
+      title: plan.nodes.get(id)?.record.spec.title ?? id,
+      summary: work.get(id)?.report?.summary ?? null,
+    })),
+    lastWords: continuesSession ? null : (store.attempts.listByTask(task.planId, task.id).at(-1)?.finalText ?? null),
+    hasTools: backend.hasMcp,
+  });
+}
+
+/** The conversation to go on with: only in the worktree it began in, and only when nothing says to start afresh. */
+function sessionFor(parts: Parts, task: TaskRecord, { place, role, backend }: Prepared): TurnRequest["session"] {
+  if (!backend.hasSessions || task.nextTurn.kind === "start" || task.nextTurn.kind === "hand-over") return null;
+  const session = parts.store.sessions.latest(task.planId, task.id, role.name);
+  if (session === null || !session.isUsable || session.kind !== backend.kind) return null;
+  if (session.worktree !== place.path) return null;
+  const nothing = { tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 }, costUsd: null };
+  return { id: session.sessionId, totals: session.totals ?? nothing };
+}
+
+/** The agent's environment without what its own turn adds. Later layers win; our command stays first on its PATH. */
+export function environmentFor(parts: Parts, provider: ProviderSettings): Record<string, string> {
+  const base = parts.baseEnvironment();
+  const backend = parts.backend(provider.kind);
+  const brought = parts.providerEnvironment([...backend.defaultPassEnv, ...provider.passEnv]);
+  const path = provider.env["PATH"] ?? base["PATH"] ?? "";
+  return {
+    ...base,
+    ...brought,
+    ...backend.defaultEnv,
+    ...provider.env,
+    PATH: `${parts.satellite.binFolder}:${path}`,
+  };
+}
+
+/** What scripts in a worktree are told: which task they serve, and a number for ports of their own. */
+export function taskVariables(task: TaskRecord, slot: number): Record<string, string> {
+  return { ORCHESTRATOR_TASK: taskKey(task), ORCHESTRATOR_SLOT: String(slot) };
+}

@@ -1,4 +1,6 @@
 /** `orchestrator run`: plans of shell commands in real repositories, and the exit code that each end has. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   commandTask as task,
@@ -310,9 +312,12 @@ describe("R4: Ctrl-C", () => {
 
   test("twice: leaves at once with 130, though the agent takes its time to end", async () => {
     const scene = open();
-    const plan = { tasks: [task("stubborn", "trap '' TERM; echo ready; while :; do sleep 0.2; done")] };
+    const ready = join(scene.folder, "ready");
+    const plan = { tasks: [task("stubborn", `trap '' TERM; : > '${ready}'; while :; do sleep 0.2; done`)] };
     const { child, result, says } = scene.start(["run", "-"], { input: JSON.stringify(plan) });
     await says("stubborn running");
+    // Before it has set its trap, the first TERM would end it.
+    await until(() => existsSync(ready));
     child.kill("SIGINT");
     // The second is a second one only after the first was heard.
     await until(async () => (await scene.run(["status"])).stdout.includes("paused"));

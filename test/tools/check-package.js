@@ -2,7 +2,7 @@
 // there: what is missing from `files` or `dependencies` shows here and nowhere else. Install scripts are left out and
 // the native part of better-sqlite3 is taken from this checkout, where `npm install` has built it: compiling it a
 // second time would show nothing about this package.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -54,7 +54,7 @@ try {
     method: "initialize",
     params: { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "check", version: "1" } },
   };
-  const answer = run(bin("orchestrator-mcp"), [], `${JSON.stringify(request)}\n`);
+  const answer = await ask(bin("orchestrator-mcp"), `${JSON.stringify(request)}\n`);
   if (!answer.includes('"serverInfo"')) fail(`orchestrator-mcp answered ${JSON.stringify(answer.slice(0, 300))}`);
   console.log(`package: ${files.length} files, orchestrator ${version}, orchestrator-mcp answers`);
 } finally {
@@ -66,6 +66,20 @@ function run(file, args, input = "") {
   if (result.status !== 0)
     fail(`${file} ${args.join(" ")} ended with ${result.status ?? result.signal}: ${result.stderr}${result.stdout}`);
   return result.stdout;
+}
+
+/** The end of its input ends the server at once, so the input stays open until it has answered. */
+async function ask(file, input) {
+  const child = spawn(file, [], { cwd: folder, env, stdio: ["pipe", "pipe", "inherit"] });
+  const deadline = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  let output = "";
+  child.stdin.write(input);
+  for await (const chunk of child.stdout) {
+    output += chunk;
+    if (output.includes("\n")) child.stdin.end();
+  }
+  clearTimeout(deadline);
+  return output;
 }
 
 function fail(message) {

@@ -199,7 +199,7 @@ test("no repository: the host has its tools, each says what is missing, and `git
   mkdirSync(elsewhere);
   const pipe = scene.pipe({ cwd: elsewhere });
   const { result } = await pipe.initialize();
-  expect(result).toMatchObject({ capabilities: { tools: {} }, instructions: expect.stringContaining("create_plan") });
+  expect(result).toMatchObject({ capabilities: { tools: {} }, instructions: expect.stringContaining("Turns a goal") });
   pipe.send({ id: 1, method: "tools/list" });
   expect(((await pipe.answer(1))["result"] as { tools: unknown[] }).tools.length).toBeGreaterThan(3);
   pipe.call(2, "echo");

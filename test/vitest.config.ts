@@ -12,6 +12,7 @@ export default defineConfig({
           exclude: ["test/e2e/**", "test/clis/**", "**/node_modules/**"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -22,6 +23,8 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 120_000,
           maxWorkers: 2,
+          // After the unit tests, never beside them: each of these starts engines and whole trees of processes.
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -57,6 +57,11 @@ export interface TurnRequest {
   readonly tools: readonly string[] | null;
   readonly permissions: Permissions;
   readonly mcpServer: McpServerCommand | null;
+  /**
+   * The environment that the agent will have, before what `buildTurn` adds: where the CLI looks for its home. Holds keys:
+   * nothing of it may get onto a command line or into a file.
+   */
+  readonly environment: Readonly<Record<string, string>>;
   /** JSON Schema the final answer must fit (goal decomposition); null for ordinary work. */
   readonly outputSchema: Readonly<Record<string, unknown>> | null;
 }

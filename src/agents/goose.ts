@@ -108,7 +108,7 @@ function buildTurn(request: TurnRequest, provider: ResolvedProvider): TurnComman
       // An unknown value means auto too, but the user's own `approve` would end the run at the first tool.
       GOOSE_MODE: "auto",
       ...tools.env,
-      ...goosePluginEnvironment(request.worktree, process.env),
+      ...goosePluginEnvironment(request.worktree, request.environment),
       ...instructionFiles(request.worktree),
     },
     cwd: request.worktree,

@@ -29,7 +29,7 @@ export function requestFor(
   scratchDir: string,
 ): TurnRequest {
   const { engineId, satellite, repository } = parts;
-  const { place, role, backend } = prepared;
+  const { place, role, backend, providerSettings } = prepared;
   const session = sessionFor(parts, task, prepared);
   const env = { ...satellite.environment, ORCHESTRATOR_ATTEMPT: attemptMark(engineId, attemptId) };
   return {
@@ -45,6 +45,7 @@ export function requestFor(
     tools: role.tools,
     permissions: role.permissions,
     mcpServer: backend.hasMcp ? { name: "orchestrator-mcp", ...satellite.pipe, env } : null,
+    environment: environmentFor(parts, providerSettings),
     outputSchema: task.id === DECOMPOSE_TASK ? decompositionJsonSchema() : null,
   };
 }

@@ -32,6 +32,15 @@ interface LiveAttempt {
   stopReason: StopReason | null;
 }
 
+interface Spawning {
+  readonly command: TurnCommand;
+  readonly environment: TurnRequest["environment"];
+  readonly reader: TurnReader;
+  readonly history: AttemptHistory;
+  /** For the raw output. */
+  readonly folder: string;
+}
+
 export class AttemptRunner {
   readonly #parts: Parts;
   readonly #commit: Commit;
@@ -152,7 +161,8 @@ export class AttemptRunner {
     const history = new AttemptHistory(this.#parts, task, live.id);
     history.prompt(request.prompt);
     const reader = backend.readTurn(request);
-    const report = await this.#spawn(task, live, prepared, command, reader, history, folder);
+    const spawning = { command, environment: request.environment, reader, history, folder };
+    const report = await this.#spawn(task, live, prepared, spawning);
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
     const spoken = endOf(report, turnEnd, live.stopReason);
@@ -218,10 +228,7 @@ export class AttemptRunner {
     task: TaskRecord,
     live: LiveAttempt,
     prepared: Prepared,
-    command: TurnCommand,
-    reader: TurnReader,
-    history: AttemptHistory,
-    folder: string,
+    { command, environment, reader, history, folder }: Spawning,
   ): Promise<ExitReport> {
     const { processes, store } = this.#parts;
     const take = (events: readonly AgentEvent[]): void => {
@@ -230,7 +237,6 @@ export class AttemptRunner {
         if (event.type === "session") this.#noteSession(task, live, prepared, event.sessionId);
       }
     };
-    const environment = environmentFor(this.#parts, prepared.providerSettings);
     const child = processes.start({
       id: live.id,
       label: `${taskKey(task)} (${prepared.provider.name})`,

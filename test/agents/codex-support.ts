@@ -38,6 +38,7 @@ export function turnRequest(change: Partial<TurnRequest> = {}): TurnRequest {
     tools: null,
     permissions: "edit",
     mcpServer: null,
+    environment: {},
     outputSchema: null,
     ...change,
   };

@@ -48,6 +48,7 @@ export function gooseRequest(changes: Partial<TurnRequest> = {}): TurnRequest {
     tools: null,
     permissions: "edit",
     mcpServer: null,
+    environment: {},
     outputSchema: null,
     ...changes,
   };

@@ -256,6 +256,17 @@ describe("a repository's plugins do not run", () => {
       expect(parse(turn(changes).env["PLUGINS"] ?? "")).toHaveProperty([`${folder}/.agents/plugins/evil`]);
     }
   });
+
+  it("asks the turn's environment where Goose's home is, not the engine's", () => {
+    put(".agents/plugins/evil/hooks/hooks.json");
+    put("root/.agents/plugins/off/plugin.json");
+    put("root/config/config.yaml", `plugins:\n  ${folder}/root/.agents/plugins/off:\n    enabled: false\n`);
+    const { env } = turn({ environment: { HOME: "/nowhere", GOOSE_PATH_ROOT: join(folder, "root") } });
+    expect(parse(env["PLUGINS"] ?? "")).toEqual({
+      [`${folder}/.agents/plugins/evil`]: { enabled: false },
+      [`${folder}/root/.agents/plugins/off`]: { enabled: false },
+    });
+  });
 });
 
 describe("finding JSON in last words", () => {

@@ -15,6 +15,7 @@ export function turnRequest(change: Partial<TurnRequest> = {}): TurnRequest {
     tools: null,
     permissions: "edit",
     mcpServer: null,
+    environment: {},
     outputSchema: null,
     ...change,
   };

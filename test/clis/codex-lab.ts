@@ -108,6 +108,7 @@ export async function openCodexLab(configToml: string, name = "lab"): Promise<Co
         tools: null,
         permissions: "edit",
         mcpServer: null,
+        environment: {},
         outputSchema: null,
         ...change,
       };

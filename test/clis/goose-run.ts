@@ -90,44 +90,33 @@ export class GooseWorld {
       tools: null,
       permissions: "edit",
       mcpServer: null,
+      environment: {},
       outputSchema: null,
       ...changes,
     };
   }
 
-  /** One turn with the model at `url`. The backend's look into HOME is into this world's, as the engine's would be. */
+  /** One turn with the model at `url`. The backend looks into this world's HOME, as it does into the client's. */
   async run(url: string, request: TurnRequest, options: RunOptions = {}): Promise<GooseTurn> {
     const provider = { name: "goose", kind: "goose" as const, command: "goose", args: [], file: GOOSE };
-    const command = await this.#withOwnHome(() => gooseBackend.buildTurn(request, provider));
+    const given = {
+      ...this.#baseEnvironment(),
+      ...modelEnvironment(url),
+      ...gooseBackend.defaultEnv,
+      ...options.environment,
+    };
+    const command = gooseBackend.buildTurn({ ...request, environment: given }, provider);
     const readServer = await this.#compiledReadServer();
     const args = [...command.args, ...(options.extraArgs ?? [])].map((arg) =>
       arg.replace(/\S*goose-read-server\.js/, readServer),
     );
-    const environment: Record<string, string> = {
-      ...this.#baseEnvironment(),
-      ...modelEnvironment(url),
-      ...gooseBackend.defaultEnv,
-      ...command.env,
-      ...options.environment,
-    };
+    const environment: Record<string, string> = { ...given, ...command.env, ...options.environment };
     for (const name of options.without ?? []) delete environment[name];
     return runProcess({ ...command, args, env: environment }, request, options.killAt ?? (() => false));
   }
 
   #baseEnvironment(): Record<string, string> {
     return { PATH: process.env["PATH"] ?? "", HOME: this.home, LANG: "C.UTF-8", GIT_CONFIG_NOSYSTEM: "1" };
-  }
-
-  async #withOwnHome<Result>(act: () => Result | Promise<Result>): Promise<Result> {
-    const { HOME, XDG_CONFIG_HOME } = process.env;
-    process.env["HOME"] = this.home;
-    delete process.env["XDG_CONFIG_HOME"];
-    try {
-      return await act();
-    } finally {
-      if (HOME !== undefined) process.env["HOME"] = HOME;
-      if (XDG_CONFIG_HOME !== undefined) process.env["XDG_CONFIG_HOME"] = XDG_CONFIG_HOME;
-    }
   }
 
   /** The server as it stands in src/, so that no stale build is tested. */

@@ -339,6 +339,20 @@ describe("what a repository brings", () => {
     },
   );
 
+  it("a plugin that the user turned off where the caller's GOOSE_PATH_ROOT is stays off", async () => {
+    const { fired } = hostileWorld();
+    const root = join(world.root, "goose-root");
+    const config = JSON.stringify({ plugins: { [`${root}/.agents/plugins/off`]: { enabled: false } } });
+    world.put("goose-root/config/config.yaml", config);
+    world.put("goose-root/.agents/plugins/off/hooks/hooks.json", hooks(fired));
+    world.put("goose-root/.agents/plugins/on/hooks/hooks.json", hooks(join(world.root, "on-fired")));
+    const { end } = await run(work(), {}, { environment: { GOOSE_PATH_ROOT: root } });
+    expect(end.outcome).toBe("succeeded");
+    expect(existsSync(fired)).toBe(false);
+    expect(existsSync(join(world.root, "on-fired"))).toBe(true);
+    expect(world.read("goose-root/config/config.yaml")).toBe(config);
+  });
+
   it("without that environment the same plugin does run, so the test above can fail", async () => {
     const { fired } = hostileWorld();
     await run(work(), {}, { without: ["PLUGINS"] });

@@ -27,6 +27,7 @@ import { endLeftovers } from "./process/leftovers.ts";
 import { ProcessManager } from "./process/process-manager.ts";
 import type { Log, Parts } from "./scheduler/parts.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
+import { takeNewVariables } from "./scheduler/take-new-variables.ts";
 import { childEnvironment, identifyCaller, satelliteAccess } from "./satellite-access.ts";
 import { openStore } from "./store/store.ts";
 
@@ -147,7 +148,11 @@ class Host implements EngineHost {
   }
 
   takeEnvironment(variables: Readonly<Record<string, string>>): void {
-    for (const [name, value] of Object.entries(variables)) this.#parts.variables.set(name, value);
+    const { app, scheduler, variables: known } = this.#parts;
+    const changed = Object.keys(variables).filter((name) => known.get(name) !== variables[name]);
+    for (const [name, value] of Object.entries(variables)) known.set(name, value);
+    if (changed.length === 0 || scheduler.isStopping) return;
+    takeNewVariables(app.parts, (work) => scheduler.commit(work), changed);
   }
 
   tools(): readonly ToolListing[] {

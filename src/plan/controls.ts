@@ -1,7 +1,7 @@
 /** What an operator may do to a task or a plan, and what it means for the board. Refusals are TASK_STATE errors. */
 import { AppError } from "../errors.ts";
 import type { Board } from "./board.ts";
-import { noteMended } from "./provider-gate.ts";
+import { noteMended, noteNewKey } from "./provider-gate.ts";
 import { rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { EMPTY_LEDGER, FIRST_TURN, taskKey, type TaskKey } from "./records.ts";
 import { isEnded, type WaitCode } from "./task-state.ts";
@@ -149,6 +149,23 @@ function skip(board: Board, node: TaskNode): void {
     return board.touch(record);
   }
   board.carryOutWish(node, "skip");
+}
+
+/**
+ * Other variables have come for what `isMeant` says: who waits for a key goes on, one of them as the probe where the
+ * provider's circuit is open. Spends nothing: a key that is refused again only brings the wait back.
+ */
+export function tryNewKey(board: Board, isMeant: (node: TaskNode) => boolean, nowMs: number): TaskKey[] {
+  const waiting = [...board.plans()]
+    .flatMap((plan) => [...plan.nodes.values()])
+    .filter((node) => node.record.wait?.code === "auth" && isMeant(node));
+  for (const node of waiting) {
+    const health = board.provider(node.record.provider);
+    noteNewKey(health, nowMs);
+    board.touchProvider(health);
+    board.goOn(node);
+  }
+  return waiting.map((node) => taskKey(node.record));
 }
 
 /** What only another action clears: a retry of a whole plan must neither merge what is to be merged by hand nor resume. */

@@ -49,3 +49,11 @@ export type FailureCause = (typeof FAILURE_CAUSES)[number];
 export function isProvidersOwnMaking(cause: FailureCause): boolean {
   return cause === "transient" || cause === "rate-limit" || cause === "stalled" || cause === "auth";
 }
+
+/**
+ * Ends that show a provider at work although the task has not succeeded: its agent came to an end of its own. The rest
+ * tells nothing of the provider (a deadline, an operator's wish, a worktree that could not be made).
+ */
+export function showsProviderAtWork(cause: FailureCause): boolean {
+  return cause === "reported-failure" || cause === "turn-limit" || cause === "command-failed";
+}

@@ -1,7 +1,7 @@
 /** What the end of an attempt or of a merge means for its task. Pure over the board; the moment and chance are given. */
 import { consequenceOf } from "./consequence.ts";
 import { pausedWait, type Board } from "./board.ts";
-import type { FailureCause } from "./failure-cause.ts";
+import { showsProviderAtWork, type FailureCause } from "./failure-cause.ts";
 import type { TaskNode } from "./node.ts";
 import { noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
 import { taskKey, type NextTurn, type TaskKey } from "./records.ts";
@@ -33,6 +33,8 @@ export type MergeEnd =
       readonly message: string;
       readonly command: string | null;
       readonly untilMs?: number | null;
+      /** What the checks of a red base printed. */
+      readonly verifyOutput?: string;
     }
   /** The merged result did not pass; the output goes to the agent, as often as `maxRepairs` allows. */
   | { readonly type: "verify-failed"; readonly output: string; readonly canRepair: boolean }
@@ -72,7 +74,7 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
 function noteHealth(board: Board, node: TaskNode, end: AttemptEnd, nowMs: number): void {
   const health = board.provider(node.record.provider);
   const before = JSON.stringify(health);
-  if (end.type === "succeeded") noteSuccess(health);
+  if (end.type === "succeeded" || (end.type === "failed" && showsProviderAtWork(end.cause))) noteSuccess(health);
   else if (end.type === "failed") {
     if (end.cause === "usage-limit") notePark(health, end.resetsAtMs, end.message, nowMs, board.settings.gate);
     else noteFailure(health, end.cause, end.message, nowMs, board.settings.gate);

@@ -77,9 +77,14 @@ export function notePark(
   return health.parkedUntilMs;
 }
 
+/** The provider's agents get another key, or another place to ask: an open circuit is probed at once. */
+export function noteNewKey(health: ProviderHealth, nowMs: number): void {
+  if (health.openUntilMs !== null) health.openUntilMs = Math.min(health.openUntilMs, nowMs);
+}
+
 /** A person says that the provider is well again: the next attempt probes at once. */
 export function noteMended(health: ProviderHealth, nowMs: number): void {
-  if (health.openUntilMs !== null) health.openUntilMs = Math.min(health.openUntilMs, nowMs);
+  noteNewKey(health, nowMs);
   if (health.parkedUntilMs !== null) {
     health.parkedUntilMs = Math.min(health.parkedUntilMs, nowMs);
     health.isResetUnknown = true;

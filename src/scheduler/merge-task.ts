@@ -183,14 +183,15 @@ function writeEnd(parts: Parts, task: TaskRecord, mergeId: string, target: strin
   const outcome = end.type === "wait" ? end.code : end.type;
   const message = end.type === "wait" ? end.message : null;
   const sha = end.type === "merged" ? end.sha : null;
+  const verifyOutput = end.type === "verify-failed" ? end.output : end.type === "wait" ? end.verifyOutput : undefined;
   store.merges.update(mergeId, {
     state: "ended",
     endedAtMs: clock.nowMs(),
     outcome,
     message,
-    ...(end.type === "verify-failed" ? { verifyOutput: end.output } : {}),
+    ...(verifyOutput === undefined ? {} : { verifyOutput }),
   });
-  if (end.type === "verify-failed") store.tasks.setWork(task.planId, task.id, { verifyOutput: end.output });
+  if (verifyOutput !== undefined) store.tasks.setWork(task.planId, task.id, { verifyOutput });
   const body = { type: "merge-ended", target, outcome, sha, message } as const;
   store.events.append({ planId: task.planId, taskId: task.id, attemptId: null, body });
 }

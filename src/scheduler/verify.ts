@@ -50,6 +50,7 @@ export async function verify(
       code: "target",
       message: `${candidate.target} itself fails verify (${lastLines(base.output)}): mend it; the queue goes on when it moves`,
       command: `orchestrator merge ${taskKey(task)}`,
+      verifyOutput: base.output,
     };
   }
   const kind = settings.providers[task.provider]?.kind ?? "command";

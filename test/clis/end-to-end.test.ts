@@ -173,6 +173,28 @@ describe("a satellite's surroundings", () => {
   );
 });
 
+test("R2: a key that a client brings is taken at once, with nobody's retry and no wait for the circuit", async () => {
+  await open({ clis: ["claude"] });
+  const model = world.model("claude");
+  model.setScript(() => ({ status: 401, message: "KEY-WAS-REFUSED" }));
+  const id = await world.createPlan({
+    tasks: [task("claude"), task("claude", { id: "second", writes: ["second.txt"] })],
+  });
+  expect((await world.untilSettled(id)).tasks.map((line) => line.why?.code)).toEqual(["auth", "auth"]);
+  const refused = model.turns.length;
+
+  // The same key again changes nothing.
+  world.disconnect();
+  await world.call("task_status", {});
+  expect((await world.plan(id)).state).toBe("needs-person");
+  expect(model.turns).toHaveLength(refused);
+
+  model.setScript(acts({ say: "done" }));
+  world.disconnect();
+  await world.call("task_status", {}, { ...world.environment(), ANTHROPIC_API_KEY: "dummy-key-of-claude-2" });
+  expect((await world.untilSettled(id)).state).toBe("succeeded");
+});
+
 describe.each(CLI_NAMES)("a %s satellite that fails", (cli) => {
   test("R1: a refused key waits for a person with the remedy, and goes on after retry in the same session", async () => {
     await open({ clis: [cli] });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { controlPlan, controlTask } from "../../src/plan/controls.ts";
+import { controlPlan, controlTask, tryNewKey } from "../../src/plan/controls.ts";
 import { explainTask, standingOf } from "../../src/plan/explain.ts";
 import { endAttempt, endMerge } from "../../src/plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../../src/plan/records.ts";
@@ -467,3 +467,40 @@ function chainOf(planId: string, size: number): TaskRecord[] {
 function statesOf(tasks: Readonly<Record<string, TaskRecord>>): Record<string, string> {
   return Object.fromEntries(Object.entries(tasks).map(([id, task]) => [id, task.state]));
 }
+
+describe("R2: what an end tells of the provider", () => {
+  test("an agent that worked and did not succeed closes the circuit as the probe, and breaks a row of failures", () => {
+    for (const cause of ["reported-failure", "turn-limit", "command-failed"] as const) {
+      const board = new Board(settingsOf());
+      addPlan(board, "p", { first: {}, probe: {}, next: {} });
+      start(board);
+      failWith(board, "p/first", "auth");
+      for (const key of ["p/probe", "p/next"] as const) endAttempt(board, key, { type: "interrupted" }, NOW_MS, 0.5);
+      expect(start(board, NOW_MS + 60_000)).toEqual(["p/probe"]);
+      failWith(board, "p/probe", cause);
+      expect(board.gate("alpha", NOW_MS)).toEqual({ state: "open-to-all" });
+      expect(start(board, NOW_MS + 60_000)).toContain("p/next");
+    }
+    const board = new Board(settingsOf());
+    addPlan(board, "p", Object.fromEntries(Array.from({ length: 9 }, (_, index) => [`t${index}`, {}])));
+    for (let index = 0; index < 9; index += 1) {
+      start(board);
+      failWith(board, `p/t${index}`, index === 4 ? "reported-failure" : "transient");
+    }
+    expect(board.gate("alpha", NOW_MS)).toEqual({ state: "open-to-all" });
+  });
+
+  test("another key: who waits for one goes on at once, one of them as the probe, and nothing is spent", () => {
+    const board = new Board(settingsOf());
+    const { a, b, c, other } = addPlan(board, "p", { a: {}, b: {}, c: {}, other: { provider: "beta" } });
+    start(board);
+    for (const key of ["p/a", "p/b", "p/other"] as const) failWith(board, key, "auth");
+    failWith(board, "p/c", "billing");
+    expect(tryNewKey(board, ({ record }) => record.provider === "alpha", NOW_MS + 1)).toEqual(["p/a", "p/b"]);
+    expect([a?.ledger.retries, c?.wait?.code, other?.wait?.code]).toEqual([0, "billing", "auth"]);
+    expect(start(board, NOW_MS + 1)).toEqual(["p/a"]);
+    succeed(board, "p/a");
+    expect(start(board, NOW_MS + 1)).toEqual(["p/b"]);
+    expect(b?.state).toBe("running");
+  });
+});

@@ -5,6 +5,7 @@ import {
   gateOf,
   noteFailure,
   noteMended,
+  noteNewKey,
   notePark,
   noteSuccess,
   type GateSettings,
@@ -51,6 +52,17 @@ describe("R2: a provider that keeps failing is circuit-broken until it recovers"
     expect(gateOf(health, laterMs + MINUTE_MS - 1)).toMatchObject({ state: "shut", untilMs: laterMs + MINUTE_MS });
     noteSuccess(health);
     expect(health).toEqual(healthyProvider("p"));
+  });
+
+  test("another key lets one probe ask at once, and leaves a parking as it is", () => {
+    const health = healthyProvider("p");
+    noteFailure(health, "auth", "not signed in", NOW_MS, SETTINGS);
+    noteNewKey(health, NOW_MS + 1);
+    expect(gateOf(health, NOW_MS + 1)).toEqual({ state: "one-probe", code: "circuit-open" });
+    const parked = healthyProvider("p");
+    notePark(parked, NOW_MS + 3_600_000, "used up", NOW_MS, SETTINGS);
+    noteNewKey(parked, NOW_MS + 1);
+    expect(gateOf(parked, NOW_MS + 1)).toMatchObject({ state: "shut", code: "usage-limit" });
   });
 
   test("auth opens it at the first failure", () => {

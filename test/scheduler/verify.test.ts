@@ -53,6 +53,18 @@ test("the target moves while a merge is verified: what lands has been verified o
   expect(world.git("show", "--format=", "--name-only", "main^1")).toBe("mine.txt");
 });
 
+test("what a red base's checks printed is kept, for whoever has to mend it", async () => {
+  world.write("broken.txt", "broken\n");
+  world.git("add", "broken.txt");
+  world.git("commit", "-qm", "broken");
+  const check = "if [ -f broken.txt ]; then echo THE-BASE-IS-RED; exit 3; fi";
+  await world.start({ settings: { ...SETTINGS, verify: [check] } });
+  world.submit("red", [{ id: "fine", prompt: "echo x > fine.txt" }]);
+  expect(await world.settled("red")).toBe("needs-person");
+  expect(world.states("red")).toEqual({ fine: "waiting:target" });
+  expect(world.parts.store.tasks.getWork("red", "fine")?.verifyOutput).toMatch(/THE-BASE-IS-RED[^]*exit code 3/);
+});
+
 test("verify sees a clean worktree each time, and what it writes reaches no commit", async () => {
   const verify = "test ! -e litter.txt && touch litter.txt && echo changed > README.md";
   await world.start({ settings: { ...SETTINGS, verify: [verify] } });

@@ -7,7 +7,6 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
 import type { AgentEvent } from "./agents/backend.ts";
 import { createBackend } from "./agents/index.ts";
 import { AppAccess } from "./app-access.ts";
@@ -20,7 +19,7 @@ import { createEventBus } from "./events/bus.ts";
 import { openRepository } from "./git/repository.ts";
 import { systemIds } from "./ids.ts";
 import { callOperation } from "./operations/dispatch.ts";
-import { OPERATIONS } from "./operations/list.ts";
+import { toolListings } from "./operations/tool-listings.ts";
 import { Board } from "./plan/board.ts";
 import { Guard } from "./process/guard.ts";
 import { endLeftovers } from "./process/leftovers.ts";
@@ -214,24 +213,6 @@ class Host implements EngineHost {
   onEvent: EngineHost["onEvent"] = (listener) => this.#parts.app.parts.bus.onEvent(listener);
 
   eventsAfter: EngineHost["eventsAfter"] = (seq, limit) => this.#parts.app.parts.store.events.since(seq, { limit });
-}
-
-/** The tools as transports list them. */
-export function toolListings(): readonly ToolListing[] {
-  return OPERATIONS.filter((operation) => operation.isTool).map((operation) => ({
-    name: operation.name,
-    title: operation.title,
-    description: operation.description,
-    audience: operation.audience,
-    isReading: operation.isReading,
-    inputSchema: jsonSchema(operation.input, "input"),
-    outputSchema: jsonSchema(operation.output, "output"),
-  }));
-}
-
-function jsonSchema(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io, target: "draft-7" });
-  return rest;
 }
 
 function logOf(options: HostOptions): Log {

@@ -18,7 +18,7 @@ export function satelliteAccess(stateDir: string): SatelliteAccess {
   const binFolder = join(stateDir, "bin");
   mkdirSync(binFolder, { recursive: true, mode: 0o700 });
   const cli = fileURLToPath(new URL("./cli/main.js", import.meta.url));
-  const pipe = fileURLToPath(new URL("./engine/pipe-main.js", import.meta.url));
+  const pipe = fileURLToPath(new URL("./engine/pipe-main.cjs", import.meta.url));
   const file = join(binFolder, "orchestrator");
   const next = `${file}.${process.pid}.next`;
   writeFileSync(next, `#!/bin/sh\nexec ${shellWord(process.execPath)} ${shellWord(cli)} "$@"\n`);

@@ -3,7 +3,7 @@
  * of the package under a running engine must not mix two versions, and who takes the lock must be able to serve.
  */
 import type { ServeMcp } from "../mcp/server.ts";
-import type { CreateHost, ToolListing } from "./engine-host.ts";
+import type { CreateHost } from "./engine-host.ts";
 
 export interface EngineCode {
   readonly createHost: CreateHost;
@@ -13,10 +13,4 @@ export interface EngineCode {
 export async function loadEngineCode(): Promise<EngineCode> {
   const [{ createApp }, { serveMcp }] = await Promise.all([import("../app.ts"), import("../mcp/server.ts")]);
   return { createHost: createApp, serveMcp };
-}
-
-/** The tools as they are listed where there is no engine to ask. */
-export async function loadToolListings(): Promise<readonly ToolListing[]> {
-  const { toolListings } = await import("../app.ts");
-  return toolListings();
 }

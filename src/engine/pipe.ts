@@ -43,10 +43,9 @@ const ROOTS_REQUEST_ID = "orchestrator-pipe/roots";
 
 /** Serves this process's standard input and output until the input ends. `args` as `orchestrator-mcp` takes them. */
 export function runPipe(args: readonly string[]): void {
-  const version = readPackageVersion();
   const parsed = parsePipeArguments(args);
   if ("print" in parsed) {
-    console.log(parsed.print === "version" ? version : USAGE);
+    console.log(parsed.print === "version" ? readPackageVersion() : USAGE);
     return;
   }
   if ("problem" in parsed) {
@@ -56,7 +55,7 @@ export function runPipe(args: readonly string[]): void {
   if (process.stdin.isTTY) console.error("Waiting for a host's JSON-RPC lines. By hand? See `orchestrator --help`.");
   // A host that is gone does not need us; EPIPE says so too.
   process.stdout.on("error", () => process.exit(0));
-  const pipe = new Pipe(parsed.repo, version);
+  const pipe = new Pipe(parsed.repo);
   const split = createLineSplitter({
     maxLineBytes: () => MAX_LINE_BYTES,
     onLine: (line) => pipe.fromHost(line),
@@ -65,7 +64,8 @@ export function runPipe(args: readonly string[]): void {
   process.stdin.on("data", split);
   process.stdin.on("end", () => process.exit(0));
   process.stdin.on("error", () => process.exit(0));
-  pipe.start();
+  // After what the host has already sent: a probe or a ping need not wait for the engine to be found.
+  setImmediate(() => pipe.start());
 }
 
 export function parsePipeArguments(
@@ -92,7 +92,8 @@ export interface Endpoint {
 
 class Pipe {
   readonly #repo: string | null;
-  readonly #version: string;
+  /** Read when it is first needed. */
+  #ownVersion: string | null = null;
   readonly #requests = new HostRequests();
   /** Null: nobody is there yet, or any more; what the host sends waits in #requests. */
   #endpoint: Endpoint | null = null;
@@ -106,13 +107,16 @@ class Pipe {
   #rootsTimer: NodeJS.Timeout | null = null;
   #lossesAtMs: number[] = [];
 
-  constructor(repo: string | null, version: string) {
+  constructor(repo: string | null) {
     this.#repo = repo;
-    this.#version = version;
   }
 
   start(): void {
     void this.#goOnline(0);
+  }
+
+  get #version(): string {
+    return (this.#ownVersion ??= readPackageVersion());
   }
 
   refuse(id: unknown, code: number, message: string): void {
@@ -264,7 +268,7 @@ class Pipe {
     const problem = thrown instanceof AppError ? thrown : new AppError("ENGINE_UNREACHABLE", messageOf(thrown));
     try {
       const { openOffline } = await import("./pipe-offline.ts");
-      const endpoint = await openOffline(problem, this.#version, tryCwd() ?? "/", (message) =>
+      const endpoint = openOffline(problem, this.#version, tryCwd() ?? "/", (message) =>
         this.#fromEndpoint(message, JSON.stringify(message)),
       );
       // An engine that came meanwhile is better.

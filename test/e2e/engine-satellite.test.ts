@@ -128,7 +128,7 @@ test("an agent's MCP server offers the satellite tools alone", async () => {
     { id: 1, method: "tools/list" },
   ].map((message) => JSON.stringify({ jsonrpc: "2.0", ...message }));
   const out = quoted(join(ground.traces, "mcp"));
-  const pipe = [process.execPath, join(DIST, "engine", "pipe-main.js"), "--repo", repo.path].map(quoted).join(" ");
+  const pipe = [process.execPath, join(DIST, "engine", "pipe-main.cjs"), "--repo", repo.path].map(quoted).join(" ");
   const lines = requests.map(quoted).join(" ");
   const prompt = `cd / && (printf '%s\\n' ${lines}; while ! grep -q tools ${out}; do sleep 0.05; done) | env -u ORCHESTRATOR_ATTEMPT ${pipe} > ${out}`;
   await repo.submit("mcp", [{ id: "agent", prompt }]);

@@ -8,8 +8,8 @@ import { familyOf, isAlive, openScene, processesNaming, until, type Fields, type
 
 let built: PackageUnderTest;
 let scene: Scene;
-beforeAll(() => {
-  built = buildPackage();
+beforeAll(async () => {
+  built = await buildPackage();
 });
 afterAll(() => built.remove());
 beforeEach(() => {

@@ -16,6 +16,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bundlePipe } from "../tools/bundle-pipe.js";
+import { toolListings } from "./fake-app.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -30,12 +32,12 @@ export interface PackageUnderTest {
 
 export const TEST_VERSION = "1.2.3";
 
-export function buildPackage(): PackageUnderTest {
+export async function buildPackage(): Promise<PackageUnderTest> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-package-")));
   const path = join(folder, "package");
   mkdirSync(path);
   const config = join(path, "tsconfig.json");
-  const programs = ["engine/engine-main.ts", "engine/launcher-main.ts", "engine/pipe-main.ts", "engine/client.ts"];
+  const programs = ["engine-main.ts", "launcher-main.ts", "pipe-main.ts", "pipe-offline.ts", "client.ts"];
   writeFileSync(
     config,
     JSON.stringify({
@@ -46,7 +48,7 @@ export function buildPackage(): PackageUnderTest {
         typeRoots: [join(root, "node_modules/@types")],
       },
       include: [],
-      files: [...programs, "mcp/offline.ts"].map((file) => join(root, "src", file)),
+      files: programs.map((file) => join(root, "src", "engine", file)),
     }),
   );
   // Types are another check's work; other parts may be half written.
@@ -54,6 +56,8 @@ export function buildPackage(): PackageUnderTest {
   const compiled = spawnSync(process.execPath, [tsc, "-p", config, "--noCheck"], { encoding: "utf8" });
   if (compiled.status !== 0) throw new Error(`tsc failed: ${compiled.stdout}${compiled.stderr}`);
   copyFileSync(join(root, "test", "engine", "fake-app.js"), join(path, "dist", "app.js"));
+  await bundlePipe(join(path, "dist"));
+  writeFileSync(join(path, "dist", "engine", "tool-listings.json"), JSON.stringify(toolListings()));
   symlinkSync(join(root, "node_modules"), join(path, "node_modules"));
   setVersion(path, TEST_VERSION);
   return packageAt(path, folder);
@@ -62,7 +66,7 @@ export function buildPackage(): PackageUnderTest {
 function packageAt(path: string, folder: string): PackageUnderTest {
   return {
     path,
-    pipeProgram: join(path, "dist", "engine", "pipe-main.js"),
+    pipeProgram: join(path, "dist", "engine", "pipe-main.cjs"),
     withVersion: (version) => {
       const other = mkdtempSync(join(folder, `package-${version}-`));
       cpSync(path, other, { recursive: true, verbatimSymlinks: true });

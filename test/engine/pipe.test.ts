@@ -8,8 +8,8 @@ import { openScene, until, type Fields, type Scene } from "./scene.ts";
 
 let built: PackageUnderTest;
 let scene: Scene;
-beforeAll(() => {
-  built = buildPackage();
+beforeAll(async () => {
+  built = await buildPackage();
 });
 afterAll(() => built.remove());
 beforeEach(() => {

@@ -6,8 +6,8 @@ import { isAlive, openScene, until, type Fields, type RawClient, type Scene } fr
 
 let built: PackageUnderTest;
 let scene: Scene;
-beforeAll(() => {
-  built = buildPackage();
+beforeAll(async () => {
+  built = await buildPackage();
 });
 afterAll(() => built.remove());
 beforeEach(() => {

@@ -9,8 +9,8 @@ import { openScene, until, type Scene } from "../engine/scene.ts";
 let built: PackageUnderTest;
 let scene: Scene;
 const clients: Client[] = [];
-beforeAll(() => {
-  built = buildPackage();
+beforeAll(async () => {
+  built = await buildPackage();
 });
 afterAll(() => built.remove());
 beforeEach(() => {

@@ -1,10 +1,12 @@
-// Compiles src/ to dist/ and marks the two commands executable. Stale output is removed first, so that a file
+// Compiles src/ to dist/, bundles the pipe, writes down the tools' listings (for the pipe where there is no engine to
+// ask) and marks the two commands executable. Stale output is removed first, so that a file
 // deleted from src/ can't live on in the package. Writes to a sibling folder and swaps, so that a running
 // engine (which has loaded all of its code) and a test that starts meanwhile never see half a build.
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { bundlePipe } from "./bundle-pipe.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const next = join(root, `dist.${process.pid}.next`);
@@ -18,10 +20,10 @@ if (compiled.status !== 0) {
   rmSync(next, { recursive: true, force: true });
   process.exit(compiled.status ?? 1);
 }
-for (const command of ["cli/main.js", "engine/pipe-main.js"]) {
-  const file = join(next, command);
-  if (existsSync(file)) chmodSync(file, 0o755);
-}
+await bundlePipe(next);
+const { toolListings } = await import(pathToFileURL(join(next, "operations", "tool-listings.js")).href);
+writeFileSync(join(next, "engine", "tool-listings.json"), JSON.stringify(toolListings()));
+for (const command of ["cli/main.js", "engine/pipe-main.cjs"]) chmodSync(join(next, command), 0o755);
 const dist = join(root, "dist");
 if (existsSync(dist)) renameSync(dist, old);
 renameSync(next, dist);

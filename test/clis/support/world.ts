@@ -33,7 +33,7 @@ export const PROGRAMS: Readonly<Record<CliName, string>> = {
 
 /** The build that is tested; another one than dist/ while working on it. */
 const DIST = process.env["ORCHESTRATOR_TEST_DIST"] ?? fileURLToPath(new URL("../../../dist", import.meta.url));
-export const PIPE = join(DIST, "engine", "pipe-main.js");
+export const PIPE = join(DIST, "engine", "pipe-main.cjs");
 const CLI = join(DIST, "cli", "main.js");
 
 /** Models of the roles in the world's config; each must reach its API. */

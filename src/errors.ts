@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   REPOSITORY_UNUSABLE: "the repository is bare, has no commit, or has a branch named `orchestrator`",
   TARGET_NOT_FOUND: "the target branch does not exist",
   TARGET_DETACHED: "HEAD is detached, so there is no branch to default to",
+  HOOKS_UNUSABLE: "git's hooks folder can't be written, or hooks are switched off",
   GIT_FAILED: "a git command ended with an error; details has the arguments and git's words",
   WORKTREE_FAILED: "a worktree could not be made, reset or removed",
   CONFIG_INVALID: "a config file has a syntax error, an unknown key or a wrong value; details has file, line, column",

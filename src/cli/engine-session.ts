@@ -5,6 +5,7 @@ import { discoverRepository, type FoundRepository } from "../engine/repository-p
 import type { control } from "../operations/control.ts";
 import type { createPlan } from "../operations/create-plan.ts";
 import type { engineInfo } from "../operations/engine-info.ts";
+import type { gitHooks } from "../operations/git-hooks.ts";
 import type { Operation } from "../operations/operation.ts";
 import type { readDiff } from "../operations/read-diff.ts";
 import type { readLog } from "../operations/read-log.ts";
@@ -26,6 +27,7 @@ interface Operations {
   readonly read_diff: typeof readDiff;
   readonly engine_info: typeof engineInfo;
   readonly report_result: typeof reportResult;
+  readonly git_hooks: typeof gitHooks;
   readonly task_context: typeof taskContext;
 }
 export type OperationName = keyof Operations;

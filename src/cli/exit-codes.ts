@@ -34,6 +34,7 @@ export const EXIT_OF_ERROR: Readonly<Partial<Record<ErrorCode, ExitCode>>> = {
   REPOSITORY_UNUSABLE: EXIT.cannotRun,
   TARGET_NOT_FOUND: EXIT.usage,
   TARGET_DETACHED: EXIT.usage,
+  HOOKS_UNUSABLE: EXIT.cannotRun,
   GIT_FAILED: EXIT.cannotRun,
   WORKTREE_FAILED: EXIT.cannotRun,
   CONFIG_INVALID: EXIT.usage,

@@ -171,6 +171,18 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/trust.ts")).runTrust,
   },
   {
+    name: "hooks",
+    usage: "install | uninstall | status",
+    help: "git hooks that tell the engine to look at what git did",
+    details: [
+      "They join the hooks that are there (husky's, lefthook's, any core.hooksPath), cost git next to nothing, and wake an",
+      "engine where follow-ups are configured and trusted. `uninstall` puts everything back as it was.",
+    ],
+    options: {},
+    positionals: { min: 1, max: 1, what: "install, uninstall or status" },
+    load: async () => (await import("./verbs/hooks.ts")).runHooks,
+  },
+  {
     name: "context",
     usage: "",
     help: "for an agent or its script: its own task and what surrounds it",
@@ -209,7 +221,6 @@ export const LATER_VERBS: readonly string[] = [
   "tui",
   "wake",
   "init",
-  "hooks",
   "clean",
   "ask",
 ];

@@ -80,6 +80,13 @@ export class Repository {
     return ref === null ? null : refs.shortBranch(ref);
   }
 
+  /** The root of the worktree that `folder` is in; null when it is in none, such as inside the git folder. */
+  async worktreeAt(folder: string): Promise<string | null> {
+    const args = ["rev-parse", "--path-format=absolute", "--show-toplevel"];
+    const result = await runGit({ folder }, args).catch(() => null);
+    return result?.exitCode === 0 ? result.stdout.toString("utf8").replace(/\n$/, "") : null;
+  }
+
   /** The commit that a ref, a branch or a hash names, or null. Prefer full refs: a tag hides a branch of its name. */
   async resolve(refOrSha: string): Promise<string | null> {
     return await refs.resolveCommit(this.#core.place, refOrSha);

@@ -2,6 +2,7 @@
 import { control } from "./control.ts";
 import { createPlan } from "./create-plan.ts";
 import { engineInfo } from "./engine-info.ts";
+import { gitHooks } from "./git-hooks.ts";
 import type { Operation } from "./operation.ts";
 import { readDiff } from "./read-diff.ts";
 import { readLog } from "./read-log.ts";
@@ -23,4 +24,5 @@ export const OPERATIONS = [
   readLog,
   readDiff,
   engineInfo,
+  gitHooks,
 ] as unknown as readonly Operation<object, object>[];

@@ -218,11 +218,14 @@ const writesSection = z
   })
   .describe("Claims on files.");
 
+/** Fractions too: half a minute is a deadline. */
+const minutes = (max: number): z.ZodNumber => z.number().min(0.01).max(max);
+
 const deadlinesSection = z
   .strictObject({
-    parentMinutes: whole(1, 10_080).describe("For the parent agent to answer."),
-    orchestratorMinutes: whole(1, 10_080).describe("For the orchestrator role to answer."),
-    humanMinutes: whole(1, 43_200).describe("For a person to answer."),
+    parentMinutes: minutes(10_080).describe("For the parent agent to answer."),
+    orchestratorMinutes: minutes(10_080).describe("For the orchestrator role to answer."),
+    humanMinutes: minutes(43_200).describe("For a person to answer."),
   })
   .describe("How long each in the route has; when all have passed, the asker uses its own judgement.");
 

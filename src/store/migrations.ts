@@ -190,8 +190,61 @@ CREATE INDEX events_by_task ON events (plan_id, task_id, seq) WHERE task_id IS N
 PRAGMA application_id = ${APPLICATION_ID};
 `;
 
+// A consultation is a turn of the orchestrator role for questions: like an attempt, but of a plan and not of a task.
+const QUESTIONS = `
+CREATE TABLE questions (
+  number INTEGER PRIMARY KEY NOT NULL,
+  plan_id TEXT NOT NULL,
+  task_id TEXT NOT NULL,
+  attempt_id TEXT NOT NULL REFERENCES attempts (id),
+  role TEXT NOT NULL,
+  text TEXT NOT NULL,
+  options TEXT NOT NULL,
+  context TEXT,
+  sameness TEXT NOT NULL,
+  request_key TEXT UNIQUE,
+  state TEXT NOT NULL,
+  stage TEXT,
+  stage_until_ms INTEGER,
+  is_parked INTEGER NOT NULL,
+  asked_at_ms INTEGER NOT NULL,
+  answer TEXT,
+  answered_by TEXT,
+  answered_at_ms INTEGER,
+  carried_by TEXT,
+  is_delivered INTEGER NOT NULL,
+  FOREIGN KEY (plan_id, task_id) REFERENCES tasks (plan_id, id)
+) STRICT;
+CREATE INDEX questions_by_task ON questions (plan_id, task_id);
+CREATE INDEX questions_by_sameness ON questions (plan_id, sameness);
+CREATE INDEX questions_open ON questions (stage_until_ms) WHERE state = 'open';
+CREATE INDEX questions_by_carrier ON questions (carried_by) WHERE carried_by IS NOT NULL;
+
+CREATE TABLE consultations (
+  id TEXT PRIMARY KEY NOT NULL,
+  plan_id TEXT NOT NULL REFERENCES plans (id),
+  provider TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  question_ids TEXT NOT NULL,
+  prompt TEXT NOT NULL,
+  pid INTEGER,
+  process_start TEXT,
+  session_id TEXT,
+  totals TEXT,
+  started_at_ms INTEGER NOT NULL,
+  ended_at_ms INTEGER,
+  outcome TEXT,
+  message TEXT,
+  answer TEXT,
+  cost_usd REAL,
+  tokens TEXT
+) STRICT;
+CREATE INDEX consultations_by_plan ON consultations (plan_id, started_at_ms);
+CREATE INDEX consultations_open ON consultations (started_at_ms) WHERE ended_at_ms IS NULL;
+`;
+
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN];
+export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

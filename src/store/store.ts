@@ -17,6 +17,7 @@ import { Merges } from "./merges.ts";
 import { Meta } from "./meta.ts";
 import { openDatabase } from "./open-database.ts";
 import { Plans } from "./plans.ts";
+import { Questions } from "./questions.ts";
 import { Providers } from "./providers.ts";
 import { RequestKeys } from "./request-keys.ts";
 import { RoleDurations } from "./role-durations.ts";
@@ -43,6 +44,7 @@ export interface Store {
   readonly providers: Providers;
   readonly roles: RoleDurations;
   readonly requestKeys: RequestKeys;
+  readonly questions: Questions;
   readonly events: Events;
   /**
    * Runs `work` in one transaction (immediate: taken for writing from the start) and answers what it answers. Within
@@ -81,6 +83,7 @@ export function openStore(file: string, options: StoreOptions): Store {
       providers: new Providers(connection),
       roles: new RoleDurations(connection),
       requestKeys: new RequestKeys(connection, clock),
+      questions: new Questions(connection),
       events: new Events(connection, clock),
       transaction: (work) => connection.transaction(work),
       onCommit: (listener) => connection.onCommit(listener),

@@ -1,4 +1,5 @@
 /** Why a task is not running, and how a plan stands: what people and parents read. Pure over the board. */
+import type { Obstacle } from "./admission.ts";
 import type { Board } from "./board.ts";
 import { isFailing, isSatisfied, rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { taskKey, type TaskKey } from "./records.ts";
@@ -76,7 +77,8 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
 function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation {
   const { record, plan } = node;
   const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
-  if (plan.record.paused) return pausedPlan(plan);
+  const obstacle = board.obstacle(record.planId, record.provider, nowMs);
+  if (obstacle?.type === "plan-paused") return pausedPlan(plan);
   const gate = board.gate(record.provider, nowMs);
   if (gate.state !== "open-to-all") {
     const health = board.provider(record.provider);
@@ -96,16 +98,23 @@ function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation 
       untilMs: gate.state === "shut" ? gate.untilMs : null,
     };
   }
-  const limit = board.settings.providerLimits.get(record.provider);
-  let message = "starts as soon as the engine looks";
   if (board.runningCount >= board.settings.limitAgents) {
-    message = `all ${board.settings.limitAgents} slots are taken (limits.agents)`;
-  } else if (plan.running >= plan.record.maxConcurrent) {
-    message = `the plan's ${plan.record.maxConcurrent} slots are taken (maxConcurrent)`;
-  } else if (limit !== undefined && board.runningOf(record.provider) >= limit) {
-    message = `all ${limit} slots of provider ${record.provider} are taken (providers.${record.provider}.limit)`;
+    return { ...plain, code: "slot", message: `all ${board.settings.limitAgents} slots are taken (limits.agents)` };
   }
-  return { ...plain, code: "slot", message };
+  return { ...plain, code: "slot", message: slotMessage(record.provider, obstacle) };
+}
+
+function slotMessage(provider: string, obstacle: Obstacle | null): string {
+  switch (obstacle?.type) {
+    case "plan-slots":
+      return `the plan's ${obstacle.limit} slots are taken (maxConcurrent)`;
+    case "provider-slots":
+      return `all ${obstacle.limit} slots of provider ${provider} are taken (providers.${provider}.limit)`;
+    case "plan-paused":
+    case "provider-gate":
+    case undefined:
+      return "starts as soon as the engine looks";
+  }
 }
 
 function explainLock(node: TaskNode, blocker: TaskNode): Explanation {

@@ -1,11 +1,12 @@
 /** What the end of an attempt or of a merge means for its task. Pure over the board; the moment and chance are given. */
 import { consequenceOf } from "./consequence.ts";
-import { pausedWait, type Board } from "./board.ts";
+import type { Board } from "./board.ts";
 import { showsProviderAtWork, type FailureCause } from "./failure-cause.ts";
 import type { TaskNode } from "./node.ts";
 import { noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
 import { taskKey, type NextTurn, type TaskKey } from "./records.ts";
 import type { Wait, WaitCode } from "./task-state.ts";
+import { pausedWait } from "./waits.ts";
 
 export type AttemptEnd =
   | { readonly type: "succeeded"; readonly hasChanges: boolean; readonly message: string | null }

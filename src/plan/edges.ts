@@ -1,0 +1,113 @@
+/**
+ * The edges between tasks, and what a task's state means along them. Each task counts its open and its failed
+ * dependencies, so that an end costs the edges that leave it and not a look at the plan.
+ */
+import { AppError } from "../errors.ts";
+import { Heap } from "./heap.ts";
+import { isFailing, isSatisfied, type PlanNode, type TaskNode } from "./node.ts";
+import { taskKey, type TaskRecord } from "./records.ts";
+
+/** Ties tasks of a plan to what they depend on, and counts what that means for them. */
+export function link(plan: PlanNode, nodes: Iterable<TaskNode>): void {
+  for (const node of nodes) {
+    for (const id of node.record.spec.dependsOn) {
+      const dependency = plan.nodes.get(id);
+      if (dependency === undefined) throw new AppError("INTERNAL", `${taskKey(node.record)} depends on unknown ${id}`);
+      node.dependencies.push(dependency);
+      dependency.dependents.push(node);
+      if (!isSatisfied(dependency.record)) node.openCount += 1;
+      if (isFailing(dependency.record)) node.failedCount += 1;
+    }
+  }
+}
+
+/** Ties a whole plan anew, after its specs changed. */
+export function relink(plan: PlanNode): void {
+  for (const node of plan.nodes.values()) {
+    node.dependencies.length = 0;
+    node.dependents.length = 0;
+    node.openCount = 0;
+    node.failedCount = 0;
+  }
+  link(plan, plan.nodes.values());
+}
+
+/** Where a task belongs that has not started or is opened again: by its dependencies alone. */
+export function stateByDependencies(node: TaskNode): "pending" | "ready" | "blocked" {
+  if (node.failedCount > 0) return "blocked";
+  return node.openCount > 0 ? "pending" : "ready";
+}
+
+/** What a task's state meant for those behind it before it changed. */
+export interface Meaning {
+  readonly isSatisfied: boolean;
+  readonly isFailing: boolean;
+}
+
+export function meaningOf(node: TaskNode): Meaning {
+  return { isSatisfied: isSatisfied(node.record), isFailing: isFailing(node.record) };
+}
+
+/**
+ * Counts what a task's new state means for those behind it, and lets `step` move each that belongs elsewhere now. A
+ * stack, not recursion: chains may be very long. `step` must not tell dependents itself.
+ */
+export function tellDependents(
+  first: TaskNode,
+  before: Meaning,
+  step: (dependent: TaskNode, to: "pending" | "ready" | "blocked") => void,
+): void {
+  const told = [{ node: first, ...difference(before, meaningOf(first)) }];
+  for (let news = told.pop(); news !== undefined; news = told.pop()) {
+    if (news.satisfied === 0 && news.failing === 0) continue;
+    for (const dependent of news.node.dependents) {
+      dependent.openCount -= news.satisfied;
+      dependent.failedCount += news.failing;
+      const { state, ledger, wait } = dependent.record;
+      const isInLine = state === "ready" || wait?.code === "lock";
+      const hasNotBegun = state === "pending" || state === "blocked" || (isInLine && ledger.attempts === 0);
+      if (!hasNotBegun) continue;
+      const next = stateByDependencies(dependent);
+      if (next === state) continue;
+      const meaning = meaningOf(dependent);
+      step(dependent, next);
+      told.push({ node: dependent, ...difference(meaning, meaningOf(dependent)) });
+    }
+  }
+}
+
+function difference(before: Meaning, after: Meaning): { satisfied: number; failing: number } {
+  return {
+    satisfied: Number(after.isSatisfied) - Number(before.isSatisfied),
+    failing: Number(after.isFailing) - Number(before.isFailing),
+  };
+}
+
+/**
+ * Raises the path lengths in front of a task after something longer was put behind it, and tells whose rose. Taken in
+ * the order of the old lengths, which is an order of dependents before dependencies: each task is raised once, to its
+ * last length. Any other order raises a ladder of diamonds once for each way through it.
+ */
+export function raisePaths(
+  node: TaskNode,
+  weightOf: (record: TaskRecord) => number,
+  onRaised: (raised: TaskNode) => void,
+): void {
+  const raised = new Heap<{ node: TaskNode; oldLength: number }>((left, right) => left.oldLength < right.oldLength);
+  raised.push({ node, oldLength: -1 });
+  const waiting = new Set<TaskNode>();
+  for (let next = raised.pop(); next !== undefined; next = raised.pop()) {
+    const current = next.node;
+    waiting.delete(current);
+    for (const dependency of current.dependencies) {
+      const length = current.pathLength + weightOf(dependency.record);
+      if (length <= dependency.pathLength) continue;
+      if (!waiting.has(dependency)) {
+        waiting.add(dependency);
+        raised.push({ node: dependency, oldLength: dependency.pathLength });
+      }
+      dependency.pathLength = length;
+      onRaised(dependency);
+    }
+  }
+}

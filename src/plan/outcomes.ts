@@ -4,12 +4,18 @@ import type { Board } from "./board.ts";
 import { showsProviderAtWork, type FailureCause } from "./failure-cause.ts";
 import type { TaskNode } from "./node.ts";
 import { noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
-import { taskKey, type NextTurn, type TaskKey } from "./records.ts";
+import { taskKey, type NextTurn, type TaskKey, type Wish } from "./records.ts";
 import type { Wait, WaitCode } from "./task-state.ts";
 import { pausedWait } from "./waits.ts";
 
 export type AttemptEnd =
-  | { readonly type: "succeeded"; readonly hasChanges: boolean; readonly message: string | null }
+  | {
+      readonly type: "succeeded";
+      readonly hasChanges: boolean;
+      readonly message: string | null;
+      /** Something was said to the agent that it has not heard: its session goes on before anything is merged. */
+      readonly hasMail?: boolean;
+    }
   | {
       readonly type: "failed";
       readonly cause: FailureCause;
@@ -59,6 +65,7 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
   }
   noteHealth(board, node, end, nowMs);
   if (wish === "cancel" || wish === "skip") return board.carryOutWish(node, wish);
+  if (end.type === "succeeded" && end.hasMail === true) return hearMail(board, node, wish);
   if (end.type === "succeeded") return finishWork(board, node, end.hasChanges);
   if (end.type === "failed" && wish === null) return applyFailure(board, node, end, nowMs, random);
   if (wish === null) {
@@ -81,6 +88,13 @@ function noteHealth(board: Board, node: TaskNode, end: AttemptEnd, nowMs: number
     else noteFailure(health, end.cause, end.message, nowMs, board.settings.gate);
   }
   if (JSON.stringify(health) !== before) board.touchProvider(health);
+}
+
+/** Another turn of the same session, at once: the one before it spent nothing but its attempt. */
+function hearMail(board: Board, node: TaskNode, wish: Wish | null): void {
+  node.record.nextTurn = { kind: "message", note: null };
+  if (wish !== null) return board.carryOutWish(node, wish);
+  board.move(node, "ready", { cause: null, message: "something new was said to its agent, which goes on" });
 }
 
 /** The agent is done: into the merge queue, to a person, or to the end. */

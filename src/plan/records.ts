@@ -60,7 +60,7 @@ export interface NextTurn {
   /**
    * `start`: the task's prompt, a new session · `again`: the session goes on where there is one · `hand-over`: a new
    * session that is told what the old one did · `repair`: the session is given the output of a failed verify ·
-   * `message`: the session is given a message.
+   * `message`: the session is given what was said to it meanwhile (which any other kind of turn tells too).
    */
   readonly kind: "start" | "again" | "hand-over" | "repair" | "message";
   /** What the agent is told besides; null when nothing. */

@@ -4,6 +4,7 @@ import { DECOMPOSE_TASK, decompositionJsonSchema } from "../plan/decomposition.t
 import type { TaskRecord } from "../plan/records.ts";
 import { taskKey } from "../plan/records.ts";
 import { attemptMark } from "../process/strays.ts";
+import { allMail, undeliveredMail, type Mail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
 import { promptFor } from "./prompt.ts";
 import type { PlanSettings, ProviderSettings, RoleSettings } from "./settings.ts";
@@ -21,20 +22,29 @@ export interface Prepared {
   readonly slot: number;
 }
 
+/** A turn, and the mail that its prompt carries. */
+export interface TurnWithMail {
+  readonly request: TurnRequest;
+  readonly mail: readonly Mail[];
+}
+
 export function requestFor(
   parts: Parts,
   task: TaskRecord,
-  attemptId: string,
   prepared: Prepared,
-  scratchDir: string,
-): TurnRequest {
+  { attemptId, scratchDir }: { readonly attemptId: string; readonly scratchDir: string },
+): TurnWithMail {
   const { engineId, satellite, repository } = parts;
   const { place, role, backend, providerSettings } = prepared;
   const session = sessionFor(parts, task, prepared);
+  const mail = mailFor(parts, task, prepared, session !== null);
   const env = { ...satellite.environment, ORCHESTRATOR_ATTEMPT: attemptMark(engineId, attemptId) };
-  return {
+  const request: TurnRequest = {
     attemptId,
-    prompt: backend.kind === "command" ? task.spec.prompt : promptOf(parts, task, prepared, session !== null),
+    prompt:
+      backend.kind === "command"
+        ? task.spec.prompt
+        : promptOf(parts, task, prepared, { continuesSession: session !== null, mail }),
     session,
     worktree: place.path,
     gitDir: place.gitDir,
@@ -48,9 +58,24 @@ export function requestFor(
     environment: environmentFor(parts, providerSettings),
     outputSchema: task.id === DECOMPOSE_TASK ? decompositionJsonSchema() : null,
   };
+  return { request, mail };
 }
 
-function promptOf(parts: Parts, task: TaskRecord, { place, backend }: Prepared, continuesSession: boolean): string {
+/**
+ * A session that takes over for another is told again what that one was told. A command has no ears: what was said to a
+ * task before it was changed into one counts as told, or it would never end.
+ */
+function mailFor(parts: Parts, task: TaskRecord, { place }: Prepared, continuesSession: boolean): Mail[] {
+  const takesOver = !continuesSession && !place.isFirst && task.nextTurn.kind !== "start";
+  return takesOver ? allMail(parts, task) : undeliveredMail(parts, task);
+}
+
+function promptOf(
+  parts: Parts,
+  task: TaskRecord,
+  { place, backend }: Prepared,
+  { continuesSession, mail }: { readonly continuesSession: boolean; readonly mail: readonly Mail[] },
+): string {
   const { store, board } = parts;
   const plan = board.plan(task.planId);
   const work = store.tasks.listWork(task.planId);
@@ -69,6 +94,7 @@ function promptOf(parts: Parts, task: TaskRecord, { place, backend }: Prepared, 
     })),
     lastWords: continuesSession ? null : (store.attempts.listByTask(task.planId, task.id).at(-1)?.finalText ?? null),
     hasTools: backend.hasMcp,
+    mail,
   });
 }
 

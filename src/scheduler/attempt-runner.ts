@@ -18,6 +18,7 @@ import { endOf, failure, stoppedBy, writeBrokenEnd, writeEnd, type Ended } from 
 import { AttemptHistory } from "./attempt-history.ts";
 import { environmentFor, requestFor, taskVariables, type Prepared } from "./attempt-request.ts";
 import { finishWork } from "./finish-work.ts";
+import { markDelivered } from "./mail.ts";
 import type { Commit, Parts } from "./parts.ts";
 import type { ProviderSettings } from "./settings.ts";
 import { watchForStall } from "./stall-watch.ts";
@@ -144,7 +145,10 @@ export class AttemptRunner {
     const { backend, provider } = prepared;
     const folder = join(attemptsFolder, live.id);
     await mkdir(join(folder, "scratch"), { recursive: true, mode: 0o700 });
-    const request = requestFor(this.#parts, task, live.id, prepared, join(folder, "scratch"));
+    const { request, mail } = requestFor(this.#parts, task, prepared, {
+      attemptId: live.id,
+      scratchDir: join(folder, "scratch"),
+    });
     let command: TurnCommand;
     try {
       command = backend.buildTurn(request, provider);
@@ -175,6 +179,7 @@ export class AttemptRunner {
       history.note(end.type === "failed" ? `failed (${end.cause}): ${end.message}` : end.type);
       writeEnd(this.#parts, task, prepared, { attemptId: live.id, startedAtMs, end, report, turnEnd });
       work.write();
+      if (end.type === "succeeded") markDelivered(this.#parts, mail, live.id);
       if (end.type === "succeeded") this.#keepLastWords(task, turnEnd.finalText);
     };
     return { end, write };

@@ -1,5 +1,6 @@
 /** What an agent is told at the start of a turn. Pure. Never begins with `/` or `-`, which some CLIs take for commands. */
 import type { NextTurn, TaskSpec } from "../plan/records.ts";
+import type { Mail } from "./mail.ts";
 
 export interface PromptFacts {
   readonly spec: TaskSpec;
@@ -16,6 +17,8 @@ export interface PromptFacts {
   readonly lastWords: string | null;
   /** Whether the satellite tools reach the agent. */
   readonly hasTools: boolean;
+  /** What it has not been told yet. */
+  readonly mail: readonly Mail[];
 }
 
 /** Longest piece of other agents' words that is repeated to an agent. */
@@ -31,11 +34,16 @@ export function promptFor(facts: PromptFacts): string {
     dependencyPart(facts),
     rulesPart(facts),
     turn.kind === "start" ? null : handOverPart(facts),
+    mailPart(facts.mail),
   ];
   return parts.filter((part) => part !== null).join("\n\n") + "\n";
 }
 
-function continuation({ spec, turn }: PromptFacts): string {
+function continuation(facts: PromptFacts): string {
+  return [whyItGoesOn(facts), mailPart(facts.mail)].filter((part) => part !== null).join("\n\n") + "\n";
+}
+
+function whyItGoesOn({ spec, turn, mail, hasTools }: PromptFacts): string {
   if (turn.kind === "repair") {
     return (
       `Your work on "${spec.title}" was merged with the target branch on trial, and the checks failed there. ` +
@@ -43,11 +51,25 @@ function continuation({ spec, turn }: PromptFacts): string {
       quoted(turn.note ?? "", "checks")
     );
   }
-  if (turn.kind === "message") return `A message from the operator:\n\n${turn.note ?? ""}\n`;
+  const report = hasTools ? "call report_result again" : "say in a few sentences what you did";
+  if (turn.kind === "message" && mail.length > 0) {
+    return `Your task "${spec.title}" goes on, in the same worktree and on the same branch: you are told something new. Carry it out, then ${report}.`;
+  }
   return (
     `${turn.note ?? "Go on."}\n\nYour task is still "${spec.title}". Look at what is there already (git status, git log) ` +
-    "before you change anything, finish the task, and say in a few sentences what you did.\n"
+    "before you change anything, finish the task, and say in a few sentences what you did."
   );
+}
+
+/** What was said to the agent while it did not listen. Each speaker's words stand in a block of their own, uncut. */
+function mailPart(mail: readonly Mail[]): string | null {
+  if (mail.length === 0) return null;
+  const pieces = mail.map((piece) =>
+    piece.kind === "message"
+      ? `# A message to you from ${piece.from}\n${block(piece.text, "message")}`
+      : `# The answer to your question\nYou asked:\n${block(piece.question, "question")}\n${piece.from} answers:\n${block(piece.answer, "answer")}`,
+  );
+  return pieces.join("\n\n");
 }
 
 function dependencyPart({ dependencies }: PromptFacts): string | null {
@@ -89,7 +111,11 @@ function handOverPart({ turn, lastWords }: PromptFacts): string {
 
 /** Foreign words stand in a block of their own, so that they read as data. */
 function quoted(text: string, what: string): string {
-  return `<<<${what}\n${cut(text, MAX_QUOTED_CHARACTERS)}\n${what}>>>\n`;
+  return `${block(cut(text, MAX_QUOTED_CHARACTERS), what)}\n`;
+}
+
+function block(text: string, what: string): string {
+  return `<<<${what}\n${text}\n${what}>>>`;
 }
 
 /** Keeps the end: that is where errors are. */

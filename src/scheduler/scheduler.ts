@@ -20,6 +20,7 @@ import type { NewEvent } from "../events/event.ts";
 import { AttemptRunner } from "./attempt-runner.ts";
 import { CheckoutWatch } from "./checkout-watch.ts";
 import { mergeTask } from "./merge-task.ts";
+import { undeliveredMail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
 import { recover } from "./recover.ts";
 import { tidyTask } from "./tidy-task.ts";
@@ -155,10 +156,15 @@ export class Scheduler {
     const { end, write } = await this.#runner.run(task);
     this.commit(() => {
       write();
-      endAttempt(this.#board, taskKey(task), end, clock.nowMs(), ids.random());
+      endAttempt(this.#board, taskKey(task), this.#withMail(task, end), clock.nowMs(), ids.random());
       this.#closeWork(task, end);
     });
     await this.#tidy(task);
+  }
+
+  /** Asked in the transaction of the end: what was said a moment before it is not passed over. */
+  #withMail(task: TaskRecord, end: AttemptEnd): AttemptEnd {
+    return end.type === "succeeded" && undeliveredMail(this.parts, task).length > 0 ? { ...end, hasMail: true } : end;
   }
 
   async #merge(task: TaskRecord): Promise<void> {

@@ -243,8 +243,23 @@ CREATE INDEX consultations_by_plan ON consultations (plan_id, started_at_ms);
 CREATE INDEX consultations_open ON consultations (started_at_ms) WHERE ended_at_ms IS NULL;
 `;
 
+/** What operators told agents. A task that never began may be dropped, and what it was told goes with it. */
+const MESSAGES = `
+CREATE TABLE messages (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  plan_id TEXT NOT NULL,
+  task_id TEXT NOT NULL,
+  sender TEXT NOT NULL,
+  text TEXT NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  delivered_by TEXT REFERENCES attempts (id),
+  FOREIGN KEY (plan_id, task_id) REFERENCES tasks (plan_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX messages_waiting ON messages (plan_id, task_id, id) WHERE delivered_by IS NULL;
+`;
+
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS];
+export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

@@ -14,6 +14,7 @@ import { Attempts } from "./attempts.ts";
 import { Connection, type CommitListener } from "./connection.ts";
 import { Events } from "./events.ts";
 import { Merges } from "./merges.ts";
+import { Messages } from "./messages.ts";
 import { Meta } from "./meta.ts";
 import { openDatabase } from "./open-database.ts";
 import { Plans } from "./plans.ts";
@@ -40,6 +41,7 @@ export interface Store {
   readonly attempts: Attempts;
   readonly sessions: Sessions;
   readonly turns: Turns;
+  readonly messages: Messages;
   readonly merges: Merges;
   readonly providers: Providers;
   readonly roles: RoleDurations;
@@ -79,6 +81,7 @@ export function openStore(file: string, options: StoreOptions): Store {
       attempts: new Attempts(connection),
       sessions: new Sessions(connection),
       turns: new Turns(connection),
+      messages: new Messages(connection),
       merges: new Merges(connection),
       providers: new Providers(connection),
       roles: new RoleDurations(connection),

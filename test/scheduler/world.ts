@@ -117,7 +117,7 @@ export class World {
   submit(
     id: string,
     tasks: readonly Partial<TaskInput>[],
-    more: { maxConcurrent?: number; target?: string } = {},
+    more: { maxConcurrent?: number; target?: string; provider?: string } = {},
   ): void {
     const draft = parsePlan(
       { tasks: tasks.map((task) => ({ agent: "command", ...task })) },
@@ -133,7 +133,7 @@ export class World {
         budget: { usd: null, tokens: null, minutes: null },
         isPaused: false,
         tasks: draft.tasks,
-        providerOf: () => "command",
+        providerOf: () => more.provider ?? "command",
         text: "{}",
         file: null,
         settings: JSON.stringify(this.settings),

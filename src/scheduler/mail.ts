@@ -1,0 +1,61 @@
+/**
+ * What is to be told to an agent in its next turn: messages of operators, and the answers to its questions.
+ *
+ * Mail is a row before anybody carries it, and counts as delivered only when the turn that had it came to its end (or
+ * the CLI said in the middle of a turn that it took it). After a crash, a failure or a restart the next turn has it
+ * again: an agent that reads it twice loses nothing, one that never reads it does.
+ */
+import type { TaskRecord } from "../plan/records.ts";
+import type { MessageRow } from "../store/messages.ts";
+import type { Store } from "../store/store.ts";
+
+export type Mail =
+  | {
+      readonly kind: "message";
+      readonly id: number;
+      /** Who says it. */
+      readonly from: string;
+      readonly text: string;
+      readonly atMs: number;
+    }
+  | {
+      readonly kind: "answer";
+      readonly id: string;
+      /** Who answered. */
+      readonly from: string;
+      readonly question: string;
+      readonly answer: string;
+      readonly atMs: number;
+    };
+
+interface WithStore {
+  readonly store: Store;
+}
+
+type WhichTask = Pick<TaskRecord, "planId" | "id">;
+
+/** What the task's agent has not been told yet, in the order it was said. */
+export function undeliveredMail({ store }: WithStore, { planId, id }: WhichTask): Mail[] {
+  return inOrder(store.messages.listUndelivered(planId, id).map(messageMail));
+}
+
+/** All that it was ever told, for a new session that knows nothing of the old one. */
+export function allMail({ store }: WithStore, { planId, id }: WhichTask): Mail[] {
+  return inOrder(store.messages.listByTask(planId, id).map(messageMail));
+}
+
+/** The attempt's turn had it and came to its end. Call in the transaction of that end. */
+export function markDelivered({ store }: WithStore, mail: readonly Mail[], attemptId: string): void {
+  for (const piece of mail) {
+    if (piece.kind === "message") store.messages.setDelivered(piece.id, attemptId);
+  }
+}
+
+function messageMail({ id, sender, text, createdAtMs }: MessageRow): Mail {
+  return { kind: "message", id, from: sender, text, atMs: createdAtMs };
+}
+
+/** Kinds have rows of their own; what was said first comes first. */
+function inOrder(mail: readonly Mail[]): Mail[] {
+  return mail.toSorted((left, right) => left.atMs - right.atMs);
+}

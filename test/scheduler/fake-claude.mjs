@@ -1,0 +1,79 @@
+#!/usr/bin/env node
+/**
+ * Stands in for Claude Code's print mode, as far as the scheduler's tests need it: each turn is one line in
+ * `$HOME/turns.ndjson`, then `$HOME/turn-N.sh` runs in the worktree where there is one (exit code 1: the turn fails).
+ * With `--input-format=stream-json` every line on stdin is a message; one that comes while the turn's script runs
+ * belongs to that turn, as with the real one.
+ */
+import { spawn } from "node:child_process";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const home = process.env.HOME;
+const option = (name) =>
+  process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3) ?? null;
+const sessionId = option("resume") ?? option("session-id");
+const isStream = option("input-format") === "stream-json";
+const print = (event) => process.stdout.write(`${JSON.stringify({ ...event, session_id: sessionId })}\n`);
+
+const waiting = [];
+let isEnded = false;
+let wake = () => {};
+
+function take(line) {
+  const { message, uuid } = JSON.parse(line);
+  waiting.push({ text: message.content, uuid });
+  wake();
+}
+
+function acknowledge({ text, uuid }) {
+  if (!isStream) return;
+  const message = { role: "user", content: text };
+  print({ type: "user", message, uuid, isReplay: true });
+}
+
+async function turn(first) {
+  const file = join(home, "turns.ndjson");
+  const number = existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n").length + 1 : 1;
+  const resumed = option("resume") !== null;
+  appendFileSync(file, `${JSON.stringify({ number, sessionId, resumed, cwd: process.cwd(), prompt: first.text })}\n`);
+  acknowledge(first);
+  print({ type: "system", subtype: "init" });
+  const script = join(home, `turn-${number}.sh`);
+  const exitCode = existsSync(script) ? await run(script) : 0;
+  for (const late of waiting.splice(0)) {
+    acknowledge(late);
+    appendFileSync(join(home, "late.ndjson"), `${JSON.stringify({ number, text: late.text })}\n`);
+  }
+  const text = `answer ${number}`;
+  const spoken = { id: `m${number}`, role: "assistant", model: "m", content: [{ type: "text", text }] };
+  print({ type: "assistant", message: spoken });
+  const is_error = exitCode !== 0;
+  print({ type: "result", subtype: "success", is_error, result: text, num_turns: 1, total_cost_usd: number });
+  return exitCode;
+}
+
+async function run(script) {
+  const child = spawn("/bin/sh", [script], { stdio: ["ignore", "ignore", "inherit"] });
+  return await new Promise((resolve) => child.on("exit", (code) => resolve(code ?? 1)));
+}
+
+if (isStream) {
+  const lines = createInterface({ input: process.stdin });
+  lines.on("line", take);
+  lines.on("close", () => {
+    isEnded = true;
+    wake();
+  });
+  let exitCode = 0;
+  for (;;) {
+    const next = waiting.shift();
+    if (next !== undefined) exitCode = await turn(next);
+    else if (isEnded) break;
+    else await new Promise((resolve) => (wake = resolve));
+  }
+  process.exitCode = exitCode;
+} else {
+  process.exitCode = await turn({ text: readFileSync(0, "utf8") });
+}

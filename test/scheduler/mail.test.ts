@@ -1,0 +1,171 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { promptFor, type PromptFacts } from "../../src/scheduler/prompt.ts";
+import type { PlanSettings } from "../../src/scheduler/settings.ts";
+import { SETTINGS, World } from "./world.ts";
+
+const FAKE_CLAUDE = fileURLToPath(new URL("./fake-claude.mjs", import.meta.url));
+
+const settings: PlanSettings = {
+  ...SETTINGS,
+  roles: {
+    coder: { name: "coder", provider: "claude", model: null, systemPrompt: null, tools: null, permissions: "edit" },
+  },
+  providers: {
+    claude: { name: "claude", kind: "claude", command: FAKE_CLAUDE, args: [], env: {}, passEnv: [], limit: null },
+  },
+};
+
+interface Turn {
+  readonly number: number;
+  readonly sessionId: string;
+  readonly resumed: boolean;
+  readonly prompt: string;
+}
+
+let world: World;
+beforeEach(() => {
+  world = new World();
+});
+afterEach(async () => {
+  await world.destroy();
+});
+
+function turns(): Turn[] {
+  const file = join(world.folder, "turns.ndjson");
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line) as Turn);
+}
+
+/** What the stand-in does in its turn of that number, over all its processes. */
+function script(number: number, text: string): void {
+  writeFileSync(join(world.folder, `turn-${number}.sh`), text);
+}
+
+function say(text: string, from = "the parent"): void {
+  world.scheduler.commit(() => {
+    world.parts.store.messages.append({ planId: "p", taskId: "a", sender: from, text, createdAtMs: 1 });
+  });
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`never: ${what}\n${world.logs.join("\n")}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+function undelivered(): string[] {
+  return world.parts.store.messages.listUndelivered("p", "a").map(({ text }) => text);
+}
+
+function submit(): void {
+  world.submit("p", [{ id: "a", prompt: "PROMPT-A", agent: "coder" }], { provider: "claude" });
+}
+
+test("what was said before the first turn is in its prompt, and counts as told when that turn has ended", async () => {
+  await world.start({ settings, limitAgents: 0 });
+  submit();
+  say("MESSAGE-ONE");
+  say("MESSAGE-TWO", "Ada");
+  expect(undelivered()).toHaveLength(2);
+  world.parts.board.settings.limitAgents = 4;
+  world.scheduler.look();
+  expect(await world.settled("p")).toBe("succeeded");
+  const [first, ...more] = turns();
+  expect(more).toEqual([]);
+  expect(first?.prompt).toMatch(
+    /PROMPT-A[^]*from the parent\n<<<message\nMESSAGE-ONE\n[^]*from Ada\n<<<message\nMESSAGE-TWO\n/,
+  );
+  expect(undelivered()).toEqual([]);
+});
+
+test("a turn that ends with something new to tell goes on in the same session before anything is merged", async () => {
+  await world.start({ settings });
+  script(1, 'echo one > one.txt; touch "$HOME/begun"; while ! [ -e "$HOME/told" ]; do sleep 0.02; done');
+  script(2, "test ! -e two.txt && echo two > two.txt");
+  submit();
+  await until("the first turn runs", () => existsSync(join(world.folder, "begun")));
+  say("AND-THIS-TOO");
+  writeFileSync(join(world.folder, "told"), "");
+  expect(await world.settled("p")).toBe("succeeded");
+  const [first, second, ...more] = turns();
+  expect(more).toEqual([]);
+  expect(first?.prompt).not.toContain("AND-THIS-TOO");
+  expect(second).toMatchObject({ resumed: true, sessionId: first?.sessionId });
+  expect(second?.prompt).toContain("AND-THIS-TOO");
+  expect(world.git("log", "--merges", "--format=%s", "main").split("\n")).toHaveLength(1);
+  expect(world.read("two.txt")).toBe("two\n");
+  expect(undelivered()).toEqual([]);
+});
+
+test("a turn that failed has told nothing: the next one tells it again", async () => {
+  await world.start({ settings, limitAgents: 0 });
+  script(1, "exit 1");
+  submit();
+  say("SAY-IT-AGAIN");
+  world.parts.board.settings.limitAgents = 4;
+  world.scheduler.look();
+  await until("a second turn", () => turns().length === 2);
+  expect(await world.settled("p")).toBe("succeeded");
+  expect(turns().map(({ prompt }) => prompt.includes("SAY-IT-AGAIN"))).toEqual([true, true]);
+});
+
+test("S3: what was said is told after a restart of the engine", async () => {
+  await world.start({ settings });
+  script(1, 'touch "$HOME/begun"; sleep 60');
+  submit();
+  await until("the first turn runs", () => existsSync(join(world.folder, "begun")));
+  say("OVER-THE-RESTART");
+  await world.stop();
+  await world.start({ settings });
+  expect(await world.settled("p")).toBe("succeeded");
+  const [, second] = turns();
+  expect(second?.resumed).toBe(true);
+  expect(second?.prompt).toContain("OVER-THE-RESTART");
+});
+
+const FACTS: PromptFacts = {
+  spec: {
+    id: "a",
+    title: "A",
+    prompt: "PROMPT-A",
+    agent: "coder",
+    dependsOn: [],
+    writes: null,
+    onFailure: "hard",
+    workflow: null,
+    verify: null,
+    merge: "auto",
+    timeoutMinutes: 60,
+    priority: 0,
+    retries: null,
+  },
+  goal: null,
+  branch: "b",
+  target: "main",
+  worktree: "/w",
+  turn: { kind: "again", note: "You were interrupted." },
+  continuesSession: true,
+  dependencies: [],
+  lastWords: null,
+  hasTools: true,
+  mail: [],
+};
+
+test("a question and its answer stand side by side, in the order in which things were said", () => {
+  const prompt = promptFor({
+    ...FACTS,
+    mail: [
+      { kind: "answer", id: "q1", from: "Ada", question: "Which port?", answer: "8080", atMs: 1 },
+      { kind: "message", id: 1, from: "the parent", text: "/clear is no command here", atMs: 2 },
+    ],
+  });
+  expect(prompt).toMatch(
+    /^You were interrupted\.[^]*<<<question\nWhich port\?\nquestion>>>\nAda answers:\n<<<answer\n8080\nanswer>>>[^]*\/clear is no/,
+  );
+});

@@ -60,6 +60,7 @@ export const createPlan: Operation<CreatePlanInput, CreatePlanOutput> = {
   isTool: true,
   isReading: false,
   input,
+  invalidCode: "PLAN_INVALID",
   output,
   run: submitPlan,
   text(result) {

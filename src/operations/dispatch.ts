@@ -10,6 +10,9 @@ import { nearestName } from "../nearest-name.ts";
 import { OPERATIONS } from "./list.ts";
 import type { ActingCall, Operation, OperationCall, OperationResult } from "./operation.ts";
 
+/** Problems in a message; the details have more. */
+const MAX_TOLD = 5;
+
 export async function callOperation(
   app: App,
   name: string,
@@ -49,7 +52,10 @@ async function carryOut(
     const problems = describeInvalid(parsed.error, operation.input, "the input", value).map(
       (problem) => problem.message,
     );
-    throw new AppError("INPUT_INVALID", `${operation.name}: ${problems.slice(0, 5).join("; ")}`, {
+    const more = problems.length > MAX_TOLD ? ` (and ${problems.length - MAX_TOLD} more)` : "";
+    const told = `${problems.slice(0, MAX_TOLD).join("; ")}${more}`;
+    const code = operation.invalidCode ?? "INPUT_INVALID";
+    throw new AppError(code, code === "INPUT_INVALID" ? `${operation.name}: ${told}` : told, {
       details: { problems: problems.slice(0, 30) },
     });
   }

@@ -45,6 +45,8 @@ export interface Operation<Input = never, Output extends object = object> {
   /** True when it changes nothing (MCP readOnlyHint; may be sent again freely). */
   readonly isReading: boolean;
   readonly input: z.ZodType<Input>;
+  /** The code of input that does not fit; default INPUT_INVALID. */
+  readonly invalidCode?: "PLAN_INVALID";
   readonly output: z.ZodType<Output>;
   run(app: App, input: Input, call: ActingCall): Promise<Output>;
   /** The same facts as text: all that some parents' models see. `summary` and `next` first. */

@@ -38,6 +38,7 @@ export const updatePlan: Operation<UpdatePlanInput, UpdatePlanOutput> = {
   isTool: true,
   isReading: false,
   input,
+  invalidCode: "PLAN_INVALID",
   output,
   run: editPlan,
   text: (result) =>

@@ -205,7 +205,7 @@ export function checkNames(tasks: readonly TaskSpec[], names: PlanNames): void {
       throw new AppError(
         "PLAN_UNKNOWN_AGENT",
         `task "${task.id}" wants the agent "${task.agent}", which the config does not have` +
-          (near === null ? "" : `; did you mean "${near}"?`) +
+          (near === null ? "." : `; did you mean "${near}"?`) +
           ` Known: ${[...agents].join(", ")}.`,
         { details: { task: task.id, agent: task.agent } },
       );

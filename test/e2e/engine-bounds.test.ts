@@ -71,7 +71,7 @@ test("P2: a maxConcurrent that is no number of agents is a clear error, and noth
   for (const value of [0, -1, 1.5, "four", 1001, null]) {
     const tasks = [{ id: "a", agent: "command", prompt: "true" }];
     const { code, message } = await repo.refusal("create_plan", { maxConcurrent: value, tasks });
-    expect([value, code]).toEqual([value, "INPUT_INVALID"]);
+    expect([value, code]).toEqual([value, "PLAN_INVALID"]);
     expect(message).toContain("maxConcurrent");
   }
   expect((await repo.status({})).plans).toEqual([]);
@@ -172,7 +172,7 @@ test("a prompt of a megabyte reaches its agent whole", async () => {
   expect(Number(repo.read("size.txt"))).toBe(Buffer.byteLength(prompt) + 1);
   expect((await repo.task("large/large")).prompt.length).toBeLessThan(3000);
   const tooLong = [{ id: "a", agent: "command", prompt: `${prompt}x` }];
-  expect((await repo.refusal("create_plan", { tasks: tooLong })).code).toBe("INPUT_INVALID");
+  expect((await repo.refusal("create_plan", { tasks: tooLong })).code).toBe("PLAN_INVALID");
 });
 
 test("sixty tasks in layers end, each merged once", async () => {

@@ -1,14 +1,14 @@
 /** The merge queue's own worktrees, one a target, always detached. No agent works in them, so their files are ours to reset. */
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { AppError } from "../errors.ts";
 import { operationUnderWay } from "./operation-under-way.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { headRef, resolveCommit } from "./refs.ts";
 import { git, type GitPlace } from "./run-git.ts";
-import { addWorktree, deleteWorktree, mendPointer, moveAside, queuePath } from "./worktree-folders.ts";
-import { findRecord, type WorktreeRecord } from "./worktree-records.ts";
+import { addWorktree, deleteWorktree, liesInOurs, mendPointer, moveAside, queuePath } from "./worktree-folders.ts";
+import { findRecord, readRecords, type WorktreeRecord } from "./worktree-records.ts";
 
 /**
  * The worktree in which the queue of `target` checks out and verifies `sha`. Tracked files are as in `sha`, untracked
@@ -33,9 +33,15 @@ export async function queueWorktreeAt(core: RepositoryCore, target: string, sha:
   return path;
 }
 
-export async function deleteQueueWorktree(core: RepositoryCore, target: string): Promise<void> {
-  const record = await findRecord(core.commonDir, queuePath(core, target));
-  if (record !== null) await deleteWorktree(core, record);
+/** Deletes the queue's worktrees of all other targets, and folders that are empty then. They hold nothing of value. */
+export async function deleteQueueWorktrees(core: RepositoryCore, keptTargets: ReadonlySet<string>): Promise<void> {
+  for (const record of await readRecords(core.commonDir)) {
+    if (record.mark?.kind !== "queue" || keptTargets.has(record.mark.target)) continue;
+    if (record.path !== null && liesInOurs(core, record.path)) await deleteWorktree(core, record);
+  }
+  // Only when they are empty: other tasks' worktrees, other repositories'.
+  await rmdir(core.worktreesFolder).catch(() => undefined);
+  await rmdir(dirname(core.worktreesFolder)).catch(() => undefined);
 }
 
 function isUsable(record: WorktreeRecord): boolean {

@@ -15,7 +15,7 @@ import { changedFiles, diffText, mergeBase, type ChangedFile, type DiffOptions, 
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
 import { listKept, type KeptRef } from "./kept-refs.ts";
 import { moveTarget, type MoveOptions, type MoveOutcome } from "./move-target.ts";
-import { deleteQueueWorktree, queueWorktreeAt } from "./queue-worktrees.ts";
+import { deleteQueueWorktrees, queueWorktreeAt } from "./queue-worktrees.ts";
 import * as refs from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, runGit, wordsOf, type GitPlace } from "./run-git.ts";
@@ -172,9 +172,9 @@ export class Repository {
     return await this.#core.mutate(() => queueWorktreeAt(this.#core, target, sha));
   }
 
-  /** Deletes the queue's worktree of `target`, if there is one; it holds nothing of value. */
-  async removeQueueWorktree(target: string): Promise<void> {
-    await this.#core.mutate(() => deleteQueueWorktree(this.#core, target));
+  /** Deletes the queue's worktrees save those of `keptTargets`. Throws WORKTREE_FAILED. */
+  async removeQueueWorktrees(keptTargets: ReadonlySet<string>): Promise<void> {
+    await this.#core.mutate(() => deleteQueueWorktrees(this.#core, keptTargets));
   }
 
   /** See move-target.ts. */
@@ -202,17 +202,22 @@ async function checkVersion(place: GitPlace): Promise<void> {
 }
 
 async function locate(folder: string): Promise<{ commonDir: string; mainWorktree: string }> {
-  const question = ["rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir", "--is-bare-repository"];
-  const result = await runGit({ folder }, question);
-  if (result.exitCode !== 0) throw notARepository(folder, wordsOf(result));
-  const [gitDir = "", common = "", isBare] = result.stdout.toString("utf8").split("\n");
-  const commonDir = await realpath(common);
+  // One question a path: a path may hold a newline, and rev-parse knows no -z.
+  const ask = async (...question: readonly string[]): Promise<string> => {
+    const result = await runGit({ folder }, ["rev-parse", "--path-format=absolute", ...question]);
+    if (result.exitCode !== 0) throw notARepository(folder, wordsOf(result));
+    return result.stdout.toString("utf8").replace(/\n$/, "");
+  };
+  const [gitDir, common, isBare] = await Promise.all(
+    ["--git-dir", "--git-common-dir", "--is-bare-repository"].map((question) => ask(question)),
+  );
+  const commonDir = await realpath(common ?? "");
   const listed = await listWorktrees({ folder });
   if (isBare === "true" || listed[0]?.isBare === true) {
     throw unusable(folder, "it is bare: clone it, and use the clone");
   }
   // git's list derives the main worktree from the git folder's place, which is wrong where that lies elsewhere.
-  const isMain = (await realpath(gitDir)) === commonDir;
+  const isMain = (await realpath(gitDir ?? "")) === commonDir;
   const top = isMain ? await runGit({ folder }, ["rev-parse", "--show-toplevel"]) : null;
   const shown = top?.exitCode === 0 ? top.stdout.toString("utf8").replace(/\n$/, "") : listed[0]?.path;
   const mainWorktree = await realpath(resolve(shown ?? folder)).catch(() => null);

@@ -171,6 +171,18 @@ describe("the queue's worktree", () => {
     expect(new Set(paths).size).toBe(5);
   });
 
+  test("goes away with its folders, save for the targets that are named", async () => {
+    const sha = fixture.tip("main");
+    const [main = "", other = ""] = await Promise.all(
+      ["main", "other"].map((target) => repository.queueWorktree(target, sha)),
+    );
+    await repository.removeQueueWorktrees(new Set(["main"]));
+    expect([existsSync(main), existsSync(other)]).toEqual([true, false]);
+    await repository.removeQueueWorktrees(new Set());
+    expect(existsSync(fixture.worktreesRoot)).toBe(false);
+    expect(fixture.git("worktree", "list", "--porcelain").match(/^worktree /gm)).toHaveLength(1);
+  });
+
   test("damaged or deleted, it is made anew", async () => {
     const sha = fixture.tip("main");
     const path = await repository.queueWorktree("main", sha);

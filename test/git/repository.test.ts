@@ -43,6 +43,12 @@ describe("opening a repository", () => {
     expect(fixture.gitIn(path, "status", "--porcelain")).toBe("");
   });
 
+  test("whose path holds a newline is found like any other", async () => {
+    const path = join(fixture.root, "two\nlines");
+    fixture.gitIn(fixture.root, "clone", "-q", fixture.path, path);
+    expect(await open(path)).toMatchObject({ commonDir: join(path, ".git"), mainWorktree: path });
+  });
+
   test("says what is wrong where there is none, or none that can be used", async () => {
     await expect(open(fixture.root)).rejects.toMatchObject({ code: "NOT_A_REPOSITORY" });
     await expect(open(join(fixture.root, "nowhere"))).rejects.toMatchObject({ code: "NOT_A_REPOSITORY" });

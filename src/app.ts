@@ -129,6 +129,8 @@ class Host implements EngineHost {
   readonly engineId: string;
   readonly #parts: HostParts;
   readonly #refresher: NodeJS.Timeout;
+  /** Null until the store is closed. */
+  #isUnusedForGood: boolean | null = null;
 
   constructor(parts: HostParts) {
     this.#parts = parts;
@@ -174,6 +176,10 @@ class Host implements EngineHost {
     return this.#parts.scheduler.canMove();
   }
 
+  isUnused(): boolean {
+    return this.#isUnusedForGood ?? this.#parts.app.parts.store.plans.isEmpty();
+  }
+
   liveAgents(): number {
     return this.#parts.app.parts.processes.list().length;
   }
@@ -204,9 +210,22 @@ class Host implements EngineHost {
         store.events.append({ planId: null, taskId: null, attemptId: null, body: { type: "engine-stopping", reason } }),
       );
       await scheduler.stop();
+      await this.#tidyQueues();
     } finally {
       await guard.close();
+      // As late as can be: a call that was under way may have made the first plan.
+      this.#isUnusedForGood = store.plans.isEmpty();
       store.close();
+    }
+  }
+
+  /** While an engine runs its queues keep what their checks need (`node_modules`); after it only what goes on. */
+  async #tidyQueues(): Promise<void> {
+    const { store, repository, log } = this.#parts.app.parts;
+    try {
+      await repository.removeQueueWorktrees(new Set(store.plans.listOpen().map((plan) => plan.target)));
+    } catch (thrown) {
+      log("warning", `a worktree of the merge queue could not be removed: ${messageOf(thrown)}`, {});
     }
   }
 

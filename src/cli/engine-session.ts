@@ -1,7 +1,10 @@
 /** A verb's way to the engine: finds the repository, connects, and calls operations with their types. */
+import { existsSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { connectClient, type CallOptions, type EngineClient } from "../engine/client.ts";
 import { toAppError } from "../engine/protocol.ts";
 import { discoverRepository, type FoundRepository } from "../engine/repository-paths.ts";
+import { stateFolderOf } from "../engine/state-folder.ts";
 import type { control } from "../operations/control.ts";
 import type { createPlan } from "../operations/create-plan.ts";
 import type { engineInfo } from "../operations/engine-info.ts";
@@ -41,7 +44,11 @@ export interface EngineSession {
   readonly repository: FoundRepository;
   /** Throws AppError with the code that the operation answered. */
   call<Name extends OperationName>(name: Name, input: Input<Name>, options?: CallOptions): Promise<Output<Name>>;
-  close(): void;
+  /**
+   * Lets go of the engine. Where nothing was here before and nothing was planned, the engine goes too and takes its
+   * folder with it; answers when it has. Never rejects; may be called twice.
+   */
+  close(): Promise<void>;
 }
 
 export interface SessionOptions {
@@ -54,6 +61,8 @@ export interface SessionOptions {
 /** Throws NOT_A_REPOSITORY, ENGINE_UNREACHABLE and whatever keeps an engine from starting. */
 export async function openEngineSession(options: SessionOptions): Promise<EngineSession> {
   const repository = findRepositoryFor(options.repo);
+  const stateFolder = stateFolderOf(repository.commonDir).path;
+  const isNew = !existsSync(stateFolder);
   const client = await connectClient({
     commonDir: repository.commonDir,
     place: repository.place,
@@ -61,7 +70,21 @@ export async function openEngineSession(options: SessionOptions): Promise<Engine
     mayStart: options.mayStart ?? true,
     ...(options.environment === undefined ? {} : { environment: options.environment }),
   });
-  return sessionOf(client, repository);
+  const session = sessionOf(client, repository);
+  if (!isNew) return session;
+  return { ...session, close: () => closeNew(session, stateFolder) };
+}
+
+/** The engine leaves by itself; whoever looks into the repository after a refused plan should find nothing of it. */
+const GONE_WITHIN_MS = 5000;
+const LOOK_AGAIN_MS = 20;
+
+async function closeNew(session: EngineSession, stateFolder: string): Promise<void> {
+  const info = await session.client.call("engine_info", {});
+  await session.close();
+  if (!info.ok || info.structured["isUnused"] !== true) return;
+  const deadlineMs = performance.now() + GONE_WITHIN_MS;
+  while (existsSync(stateFolder) && performance.now() < deadlineMs) await delay(LOOK_AGAIN_MS);
 }
 
 /** Null when no engine runs; starts none. */
@@ -89,7 +112,10 @@ export function sessionOf(client: EngineClient, repository: FoundRepository): En
       if (result.ok) return result.structured as unknown as Output<Name>;
       throw toAppError(result);
     },
-    close: () => client.close(),
+    close: () => {
+      client.close();
+      return Promise.resolve();
+    },
   };
 }
 

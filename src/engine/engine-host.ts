@@ -41,6 +41,8 @@ export interface EngineHost {
   call(name: string, input: unknown, call: OperationCall): Promise<OperationResult>;
   /** True while any task can still move without a person, also by a timer: the engine stays. */
   canMove(): boolean;
+  /** True when no plan was ever made here: then nothing is lost with the state folder. Also asked after `stop`. */
+  isUnused(): boolean;
   /** Number of agents alive (for "restart pending" and hand-over to a newer client). */
   liveAgents(): number;
   /** Called when the last operator left. */

@@ -3,7 +3,7 @@
  * holder dies, however it dies, so a file left behind never is an engine. The file stays empty and nothing else may open
  * it: POSIX locks belong to the process, and closing any other descriptor of the file in the holder would drop them.
  */
-import { statSync, truncateSync } from "node:fs";
+import { closeSync, openSync, statSync, truncateSync } from "node:fs";
 import Database from "better-sqlite3";
 import { AppError, messageOf } from "../errors.ts";
 
@@ -14,8 +14,15 @@ export interface EngineLock {
   release(): void;
 }
 
-/** Null when another process holds it. Never waits. Throws NATIVE_MODULE_MISSING or STATE_UNUSABLE. */
+/**
+ * Null when another process holds it, or removed the file meanwhile: look again. Never waits. Throws
+ * NATIVE_MODULE_MISSING or STATE_UNUSABLE.
+ */
 export function tryEngineLock(lockFile: string): EngineLock | null {
+  // An engine that leaves nothing behind removes the file while it holds it. Whoever opened it just before would get a
+  // lock on a file that nobody else sees; so the file is there first, and must still be the same one afterwards.
+  const inode = ensureFile(lockFile);
+  if (inode === null) return null;
   let database = open(lockFile);
   try {
     let taken = take(database);
@@ -36,13 +43,33 @@ export function tryEngineLock(lockFile: string): EngineLock | null {
     throw unusable(lockFile, thrown);
   }
   const held = database;
-  const inode = statSync(lockFile).ino;
+  const isInPlace = (): boolean => inodeOf(lockFile) === inode;
+  if (!isInPlace()) {
+    held.close();
+    return null;
+  }
   return {
-    isInPlace: () => statSync(lockFile, { throwIfNoEntry: false })?.ino === inode,
+    isInPlace,
     release: () => {
       if (held.open) held.close();
     },
   };
+}
+
+/** Null when the folder, or again the file, is gone. Opens only a file that is new: see above. */
+function ensureFile(lockFile: string): number | null {
+  try {
+    closeSync(openSync(lockFile, "wx", 0o600));
+  } catch (thrown) {
+    const code = thrown instanceof Error && "code" in thrown ? thrown.code : null;
+    if (code === "ENOENT") return null;
+    if (code !== "EEXIST") throw unusable(lockFile, thrown);
+  }
+  return inodeOf(lockFile);
+}
+
+function inodeOf(lockFile: string): number | null {
+  return statSync(lockFile, { throwIfNoEntry: false })?.ino ?? null;
 }
 
 function open(lockFile: string): Database.Database {

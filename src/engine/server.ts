@@ -3,8 +3,9 @@
  * It owns the lock, the socket, engine.json and the count of clients. Always true: only the holder of the lock makes a
  * host, listens or removes a socket file. It never knows what a plan is: that is the host's.
  */
-import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
+import { join } from "node:path";
 import { AppError, messageOf } from "../errors.ts";
 import type { OperationResult } from "../operations/operation.ts";
 import { loadEngineCode, type EngineCode } from "./engine-code.ts";
@@ -14,7 +15,7 @@ import { tryEngineLock, type EngineLock } from "./lock.ts";
 import { HELLO_TIMEOUT_MS, PROTOCOL, type Goodbye } from "./protocol.ts";
 import { mainWorktreeOf } from "./repository-paths.ts";
 import { openSession, type Session, type SessionEngine } from "./session.ts";
-import { ensureStateFolder, socketPathToListen, type StateFolder } from "./state-folder.ts";
+import { ensureStateFolder, removeStateFolder, socketPathToListen, type StateFolder } from "./state-folder.ts";
 
 export interface EngineOptions {
   readonly commonDir: string;
@@ -53,7 +54,7 @@ export async function runEngine(options: EngineOptions): Promise<RunningEngine |
   const code = await (options.loadCode ?? loadEngineCode)();
   const folder = ensureStateFolder(options.commonDir);
   const socketPath = socketPathToListen(options.commonDir, options.environment);
-  const lock = await waitForLock(folder, socketPath, options.lockWaitMs ?? LOCK_WAIT_MS);
+  const lock = await waitForLock(options.commonDir, socketPath, options.lockWaitMs ?? LOCK_WAIT_MS);
   if (lock === null) return null;
   const log = openEngineLog(folder.logFile);
   log.rotate();
@@ -62,17 +63,20 @@ export async function runEngine(options: EngineOptions): Promise<RunningEngine |
     await engine.start();
     return engine;
   } catch (thrown) {
-    lock.release();
     log.error("The engine could not start", thrown);
+    // Refused (bare, no commit yet) before anything was stored: the reason is told, and nothing stays behind.
+    const isRefused = thrown instanceof AppError && !existsSync(join(folder.path, "state.db"));
+    if (isRefused && lock.isInPlace()) removeStateFolder(folder);
+    lock.release();
     throw thrown;
   }
 }
 
 /** Who is second steps back as soon as the first one answers, and follows one that is ending. */
-async function waitForLock(folder: StateFolder, socketPath: string, waitMs: number): Promise<EngineLock | null> {
+async function waitForLock(commonDir: string, socketPath: string, waitMs: number): Promise<EngineLock | null> {
   const deadlineMs = performance.now() + waitMs;
   for (;;) {
-    const lock = tryEngineLock(folder.lockFile);
+    const lock = tryEngineLock(ensureStateFolder(commonDir).lockFile);
     if (lock !== null) return lock;
     if (performance.now() > deadlineMs || (await isAnswered(socketPath))) return null;
     await delay(LOCK_POLL_MS);
@@ -191,9 +195,12 @@ class Engine implements RunningEngine {
       session.end();
     }
     while (this.#sessions.size > 0 && performance.now() < deadlineMs + DRAIN_MS) await delay(10);
-    if (this.#lock.isInPlace()) rmSync(this.#folder.engineFile, { force: true });
-    this.#lock.release();
     this.log.write("The engine has ended");
+    if (this.#lock.isInPlace()) {
+      rmSync(this.#folder.engineFile, { force: true });
+      if (this.#madeHost.isUnused()) removeStateFolder(this.#folder);
+    }
+    this.#lock.release();
   }
 
   /** Also used when the socket's file was removed under us: a cleaner of /tmp, a person. */
@@ -290,6 +297,7 @@ class Engine implements RunningEngine {
     if ([...this.#clients].some((client) => client.isOperator)) return;
     this.#lastOperatorLeftMs = performance.now();
     this.#madeHost.lastClientLeft();
+    this.#leaveWhenUnused();
   }
 
   #tryHandOver(session: Session): boolean {
@@ -302,6 +310,13 @@ class Engine implements RunningEngine {
     }
     void this.#end(`it makes room for version ${version}`, { reason: "restarting", version });
     return true;
+  }
+
+  /** Who only looked, or had a plan refused, finds the repository as it was. */
+  #leaveWhenUnused(): void {
+    // Not the clients alone: one that is just saying hello would be told that the engine stops.
+    if (this.#sessions.size > 0 || this.#callsUnderWay > 0 || this.#lastOperatorLeftMs === null) return;
+    if (this.#madeHost.isUnused()) void this.stop("nothing was planned here and no client is here");
   }
 
   #tick(): void {
@@ -331,6 +346,7 @@ class Engine implements RunningEngine {
       void this.stop("the last client left (engine.onLastClientExit)");
       return;
     }
+    this.#leaveWhenUnused();
     if (this.#clients.size > 0 || host.canMove()) this.#idleSinceMs = null;
     else if (this.#idleSinceMs === null) this.#idleSinceMs = nowMs;
     else if (nowMs - this.#idleSinceMs >= host.idleExitSeconds() * 1000) {

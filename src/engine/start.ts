@@ -56,6 +56,8 @@ export async function startEngine(commonDir: string, environment: NodeJS.Process
       pipe.on("close", () => resolve(readStartReport(text)));
     });
   } catch (thrown) {
+    // An engine that had nothing stored took the folder away with it: look again.
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return { outcome: "begun" };
     const { code, message, details } =
       thrown instanceof AppError ? thrown : { code: "STATE_UNUSABLE", message: String(thrown), details: {} };
     return { outcome: "failed", error: { code, message, details } };

@@ -3,7 +3,7 @@
  * alone (0700). State on a network file system is refused: SQLite's locks, on which "one engine a repository" rests, do
  * not hold there.
  */
-import { lstatSync, mkdirSync, readFileSync, statfsSync } from "node:fs";
+import { lstatSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AppError, messageOf } from "../errors.ts";
 
@@ -74,9 +74,8 @@ const systemFacts: FileSystemFacts = {
   },
 };
 
-/** Makes the state folder where it is missing. Throws STATE_UNUSABLE with the reason. */
-export function ensureStateFolder(commonDir: string, facts: FileSystemFacts = systemFacts): StateFolder {
-  const folder = stateFolderOf(commonDir);
+/** Changes nothing. Throws STATE_UNUSABLE where the state folder must not lie. */
+export function checkFileSystem(commonDir: string, facts: FileSystemFacts = systemFacts): void {
   const network = networkFileSystemOf(commonDir, facts);
   if (network !== null) {
     throw new AppError(
@@ -86,6 +85,12 @@ export function ensureStateFolder(commonDir: string, facts: FileSystemFacts = sy
       { details: { path: commonDir, fileSystem: network } },
     );
   }
+}
+
+/** Makes the state folder where it is missing. Throws STATE_UNUSABLE with the reason. */
+export function ensureStateFolder(commonDir: string, facts: FileSystemFacts = systemFacts): StateFolder {
+  const folder = stateFolderOf(commonDir);
+  checkFileSystem(commonDir, facts);
   try {
     mkdirSync(folder.path, { mode: 0o700, recursive: true });
   } catch (thrown) {
@@ -99,6 +104,11 @@ export function ensureStateFolder(commonDir: string, facts: FileSystemFacts = sy
     );
   }
   return folder;
+}
+
+/** For the holder of the lock alone, who has nothing stored: a repository that was only looked at is left as it was. */
+export function removeStateFolder(folder: StateFolder): void {
+  rmSync(folder.path, { recursive: true, force: true, maxRetries: 3 });
 }
 
 /** The kind of network file system that holds `path`; null for a local one. On macOS only SQLite's own error tells. */

@@ -13,6 +13,8 @@ const output = z.object({
   repository: z.string(),
   stateFolder: z.string(),
   startedAt: z.string(),
+  /** No plan was ever made here: the engine leaves with its last client, and nothing of it stays. */
+  isUnused: z.boolean(),
   limitAgents: z.number(),
   providers: z.array(
     z.object({ name: z.string(), state: z.string(), until: z.string().nullable(), reason: z.string().nullable() }),
@@ -53,6 +55,7 @@ export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>
       repository: app.parts.repository.mainWorktree,
       stateFolder: app.stateFolder,
       startedAt: new Date(app.startedAtMs).toISOString(),
+      isUnused: app.parts.store.plans.isEmpty(),
       limitAgents: board.settings.limitAgents,
       providers: [...board.providers()].map((health) => {
         const gate = board.gate(health.name, nowMs);

@@ -43,15 +43,22 @@ export class Plans {
   readonly #get: Query;
   readonly #list: Query;
   readonly #listOpen: Query;
+  readonly #any: Query;
 
   constructor(connection: Connection) {
     this.#table = new Table(connection, "plans", COLUMNS, ["id"]);
     this.#listTable = new Table(connection, "plans", LIST_COLUMNS, ["id"]);
     this.#get = connection.prepare(`SELECT ${this.#table.columnList} FROM plans WHERE id = ?`);
+    this.#any = connection.prepare("SELECT 1 FROM plans LIMIT 1");
     this.#list = connection.prepare(`SELECT ${this.#listTable.columnList} FROM plans ORDER BY rowid`);
     this.#listOpen = connection.prepare(
       `SELECT ${this.#listTable.columnList} FROM plans WHERE ended_at_ms IS NULL ORDER BY rowid`,
     );
+  }
+
+  /** True when no plan was ever made. */
+  isEmpty(): boolean {
+    return this.#any.row() === undefined;
   }
 
   insert(plan: PlanRow): void {

@@ -1,5 +1,6 @@
 /** Bad input is refused before anything has happened: one clear line, the promised exit code, and no trace in the repository. */
-import { existsSync, mkdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { commandTask, openCliScene, type CliResult, type CliScene, type SceneOptions } from "../cli/cli-scene.ts";
@@ -12,6 +13,14 @@ function expectRefusal({ code, stdout, stderr }: CliResult, expected: { code: nu
   expect(stderr.match(/^error: /gm)).toHaveLength(1);
   expect(stdout).toBe("");
   expect(code).toBe(expected.code);
+}
+
+/** What stands beside git's own things, after a moment's look: no state, no worktree, no ref, no process. */
+function expectNoTrace({ git, repository, folder }: CliScene): void {
+  expect(existsSync(join(repository, ".git", "orchestrator"))).toBe(false);
+  expect(git("for-each-ref", "--format=%(refname)").trim()).toBe("refs/heads/main");
+  expect(git("worktree", "list").trim().split("\n")).toHaveLength(1);
+  expect(existsSync(join(folder, "home", "worktrees"))).toBe(false);
 }
 
 const one = { tasks: [commandTask("a", "true")] };
@@ -88,10 +97,9 @@ describe("a wrong plan ends with 2, names what is wrong, and makes no branch, wo
     scene = openCliScene();
   });
   afterAll(async () => {
-    expect(scene.git("for-each-ref", "--format=%(refname)").trim()).toBe("refs/heads/main");
-    expect(scene.git("worktree", "list").trim().split("\n")).toHaveLength(1);
     const status = await scene.run(["status", "--json"]);
     expect(JSON.parse(status.stdout)).toMatchObject({ plans: [] });
+    expectNoTrace(scene);
     await scene.leave();
   });
 
@@ -141,24 +149,68 @@ describe("a wrong plan ends with 2, names what is wrong, and makes no branch, wo
     ["a target of our own", { ...one, target: "orchestrator/x" }, "orchestrator"],
   ])("%s", async (_what, plan, says) => {
     expectRefusal(await scene.run(["run", "-"], { input: JSON.stringify(plan) }), { code: 2, says });
+    expectNoTrace(scene);
+  });
+
+  test("the file is named, whatever is wrong with the plan in it", async () => {
+    const wrong = {
+      schema: { tasks: [task("a/b", "true")] },
+      dependency: { tasks: [task("a", "true", { dependsOn: ["b"] })] },
+      cycle: { tasks: [task("a", "true", { dependsOn: ["a"] })] },
+      twice: { tasks: [task("a", "true"), task("a", "true")] },
+      agent: { tasks: [task("a", "true", { agent: "nobody" })] },
+    };
+    for (const [name, plan] of Object.entries(wrong)) {
+      const path = scene.file(`${name}.json`, plan);
+      expectRefusal(await scene.run(["run", path]), { code: 2, says: `${name}.json: ` });
+    }
+  });
+
+  test("a dry run, and a plan that is only looked for, leave nothing either", async () => {
+    const dry = await scene.run(["run", "-", "--dry-run"], { input: JSON.stringify(one) });
+    expect(dry.code).toBe(0);
+    expectNoTrace(scene);
+    expect((await scene.run(["status"])).code).toBe(0);
+    expectNoTrace(scene);
+    expect((await scene.run(["ps"])).code).toBe(0);
+    await scene.run(["doctor"]);
+    expectNoTrace(scene);
   });
 
   test("an agent whose CLI is not installed: 3, with how to install it", async () => {
+    // Where one of the CLIs is installed this plan would be fine, and paid for.
+    const programs = join(scene.folder, "programs");
+    mkdirSync(programs);
+    const git = execFileSync("sh", ["-c", "command -v git"], { encoding: "utf8" }).trim();
+    symlinkSync(git, join(programs, "git"));
     const result = await scene.run(["run", "-"], {
       input: JSON.stringify({ tasks: [{ id: "a", prompt: "x", agent: "coder" }] }),
+      env: { PATH: programs },
     });
-    // Where one of the CLIs is installed this plan is fine, and would be paid for.
-    if (result.code !== 3) throw new Error(`this test needs a PATH without agent CLIs: ${result.stderr}`);
     expectRefusal(result, { code: 3, says: /install/ });
   });
 
   test("names that are not there", async () => {
-    for (const verb of ["why", "diff", "status", "logs", "cancel", "retry", "pause"]) {
-      expectRefusal(await scene.run([verb, "nothing"]), { code: 2, says: "nothing" });
-      expectRefusal(await scene.run([verb, "no-plan/no-task"]), { code: 2, says: "no-plan" });
+    const verbs = ["why", "diff", "status", "logs", "cancel", "retry", "pause"];
+    const calls = verbs.flatMap(
+      (verb) =>
+        [
+          [verb, "nothing"],
+          [verb, "no-plan/no-task"],
+        ] as const,
+    );
+    // At once, so that they share an engine.
+    const results = await Promise.all(calls.map((words) => scene.run(words)));
+    for (const [index, [, name]] of calls.entries()) {
+      const result = results[index];
+      if (result !== undefined) expectRefusal(result, { code: 2, says: name.split("/")[0] ?? name });
     }
   });
 });
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" }).toSorted();
+}
 
 describe("where nothing can run the exit code is 3", () => {
   const refused = async (
@@ -170,7 +222,9 @@ describe("where nothing can run the exit code is 3", () => {
     const scene = openCliScene(options);
     try {
       prepare?.(scene);
+      const before = filesBelow(scene.repository);
       expectRefusal(await scene.run(["run", "-"], { input: JSON.stringify(one) }), { code, says });
+      expect(filesBelow(scene.repository)).toEqual(before);
     } finally {
       await scene.leave();
     }

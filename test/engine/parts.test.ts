@@ -239,6 +239,7 @@ const quietHost: EngineHost = {
   tools: () => [],
   call: () => Promise.reject(new Error("nobody calls here")),
   canMove: () => false,
+  isUnused: () => false,
   liveAgents: () => 0,
   lastClientLeft: () => undefined,
   onLastClientExit: () => "continue",

@@ -392,6 +392,18 @@ test("an engine with nothing to do leaves when nobody is there, not before", asy
   expect(scene.journal("stopped")[0]).toMatchObject({ reason: expect.stringContaining("nothing is left to do") });
 });
 
+test("an engine in which nothing was ever planned leaves with its last client, and nothing of it stays", async () => {
+  scene.set({ isUnused: true });
+  const first = await scene.client();
+  const second = await scene.client();
+  const pid = scene.enginePids()[0] ?? 0;
+  first.close();
+  expect((await second.call("echo", {})).ok).toBe(true);
+  second.close();
+  await until("it is gone", () => !isAlive(pid));
+  expect(existsSync(scene.stateDir)).toBe(false);
+});
+
 test("engine.onLastClientExit `stop` ends it with the last operator, whatever could still move", async () => {
   scene.set({ canMove: true, onLastClientExit: "stop" });
   const client = await scene.client();

@@ -1,8 +1,8 @@
 /** The repository, its state folder, its engine and its config. */
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { loadConfig, orchestratorHome, type LoadedConfig } from "../../config/index.ts";
 import type { FoundRepository } from "../../engine/repository-paths.ts";
-import { ensureStateFolder } from "../../engine/state-folder.ts";
+import { checkFileSystem, stateFolderOf } from "../../engine/state-folder.ts";
 import { readPackageVersion } from "../../engine/version.ts";
 import { messageOf } from "../../errors.ts";
 import { findRepositoryFor, openRunningEngine, type Output } from "../engine-session.ts";
@@ -59,9 +59,12 @@ async function judgeRepository({ mainWorktree, commonDir, place }: FoundReposito
 function checkState({ commonDir }: FoundRepository): Finding {
   const check = "state";
   try {
-    const { path } = ensureStateFolder(commonDir);
-    accessSync(path, constants.W_OK | constants.X_OK);
-    return { check, level: "ok", message: path, fix: null };
+    checkFileSystem(commonDir);
+    const { path } = stateFolderOf(commonDir);
+    // Looking makes nothing: where no plan was made yet, the folder that it would be made in must be writable.
+    const exists = existsSync(path);
+    accessSync(exists ? path : commonDir, constants.W_OK | constants.X_OK);
+    return { check, level: "ok", message: exists ? path : `${path} (made by the first plan)`, fix: null };
   } catch (thrown) {
     return { check, level: "fail", message: messageOf(thrown), fix: `chmod -R u+rwX ${JSON.stringify(commonDir)}` };
   }
@@ -90,7 +93,7 @@ export async function checkEngine(repo: string | null): Promise<CheckedEngine> {
       const message = `${facts}; this command is ${own}, which takes over when the agents are done`;
       return { finding: { check, level: "warn", message, fix: "orchestrator stop" }, info };
     } finally {
-      session.close();
+      await session.close();
     }
   } catch (thrown) {
     return { finding: { check, level: "fail", message: messageOf(thrown), fix: "orchestrator stop" }, info: null };

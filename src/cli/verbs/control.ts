@@ -25,7 +25,7 @@ export const runControl: VerbRunner = async (invocation, terminal) => {
     else terminal.print(...renderDone(done));
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };
 

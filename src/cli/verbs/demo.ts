@@ -26,7 +26,7 @@ export const runDemo: VerbRunner = async (invocation, terminal) => {
     try {
       return await show({ session, repository, terminal, json: invocation.json, interrupted: interrupts.signal });
     } finally {
-      session.close();
+      await session.close();
     }
   } finally {
     await leave(repository, invocation.has("keep"), terminal);

@@ -15,7 +15,7 @@ export const runDiff: VerbRunner = async (invocation, terminal) => {
     else terminal.writeRaw(answer.diff.endsWith("\n") ? answer.diff : `${answer.diff}\n`);
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };
 

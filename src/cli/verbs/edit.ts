@@ -16,6 +16,6 @@ export const runEdit: VerbRunner = async (invocation, terminal) => {
     else terminal.print(...renderCreated(edited));
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };

@@ -36,7 +36,7 @@ export const runLogs: VerbRunner = async (invocation, terminal) => {
     }
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };
 

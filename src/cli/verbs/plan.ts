@@ -56,7 +56,7 @@ export const runPlan: VerbRunner = async (invocation, terminal) => {
     return await start(session, planId, { feed, terminal, json, interrupts });
   } finally {
     interrupts.release();
-    session.close();
+    await session.close();
   }
 };
 

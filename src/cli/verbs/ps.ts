@@ -22,7 +22,7 @@ export const runPs: VerbRunner = async (invocation, terminal) => {
     }
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };
 

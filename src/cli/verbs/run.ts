@@ -53,11 +53,19 @@ export const runRun: VerbRunner = async (invocation, terminal) => {
     return await carryOut(follow, invocation.has("detach"));
   } finally {
     interrupts.release();
-    session.close();
+    await session.close();
   }
 };
 
 /** A plan's problems are told with the file's name: that is where they are mended. */
+const IN_THE_FILE = [
+  "PLAN_INVALID",
+  "PLAN_CYCLE",
+  "PLAN_UNKNOWN_DEPENDENCY",
+  "PLAN_DUPLICATE_TASK",
+  "PLAN_UNKNOWN_AGENT",
+];
+
 async function createFrom(
   session: EngineSession,
   input: Input<"create_plan">,
@@ -67,9 +75,8 @@ async function createFrom(
   try {
     return await session.call("create_plan", input);
   } catch (thrown) {
-    if (!(thrown instanceof AppError) || thrown.code !== "INPUT_INVALID") throw thrown;
-    const message = thrown.message.replace(/^create_plan: /, `${name}: `);
-    throw new AppError("PLAN_INVALID", message, { details: thrown.details, cause: thrown });
+    if (!(thrown instanceof AppError) || !IN_THE_FILE.includes(thrown.code)) throw thrown;
+    throw new AppError(thrown.code, `${name}: ${thrown.message}`, { details: thrown.details, cause: thrown });
   }
 }
 

@@ -15,7 +15,7 @@ export const runContext: VerbRunner = async (invocation, terminal) => {
     else terminal.print(...renderContext(context));
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };
 
@@ -33,7 +33,7 @@ export const runReport: VerbRunner = async (invocation, terminal) => {
     else terminal.print(reported.summary);
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };
 

@@ -37,6 +37,6 @@ export const runSpawn: VerbRunner = async (invocation, terminal) => {
     }
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };

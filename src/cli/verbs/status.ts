@@ -39,7 +39,7 @@ export const runStatus: VerbRunner = async (invocation, terminal) => {
     await watchAll({ session, feed, terminal, json: invocation.json, ask: () => ask(subject) }, first);
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };
 

@@ -22,6 +22,6 @@ export const runWhy: VerbRunner = async (invocation, terminal) => {
     }
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };

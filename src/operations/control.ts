@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
-import { controlPlan, controlTask, TASK_ACTIONS, type TaskAction } from "../plan/controls.ts";
+import { controlPlan, controlTask, isUnderWay, TASK_ACTIONS, type TaskAction } from "../plan/controls.ts";
 import type { TaskKey } from "../plan/records.ts";
 import type { ActingCall, Operation } from "./operation.ts";
 import { KEY, nextLine } from "./shapes.ts";
@@ -10,10 +10,10 @@ const input = z.strictObject({
   action: z
     .enum(TASK_ACTIONS)
     .describe(
-      "pause (its agent is ended, worktree and session kept) · resume · cancel · retry (a failed, cancelled or waiting task) · skip (counts as done) · merge (now, also one that is to be merged by hand) · approve · release (frees the write claim of a waiting task)",
+      "pause (ends the agent, keeps worktree and session) · resume · cancel · retry (failed, cancelled, or waiting for what a new attempt may clear: not for a lock, approval, merge by hand or resume) · skip (counts as done) · merge (what waits to be merged) · approve · release (frees a waiting task's write claim)",
     ),
   plan: z.string().max(64).optional().describe("A whole plan."),
-  task: z.string().max(200).optional().describe("One task: PLAN/TASK, or its id where only one plan has it."),
+  task: z.string().max(200).optional().describe("One task: PLAN/TASK."),
   key: KEY,
 });
 
@@ -33,7 +33,7 @@ export const control: Operation<ControlInput, ControlOutput> = {
   name: "control",
   title: "Steer a plan or a task",
   description:
-    'Pauses, resumes, cancels, retries, skips, merges, approves or releases a plan (`plan`) or a task (`task`). task_status with include: ["why"] names the action that clears each wait.',
+    'Steers a plan or a task. task_status with include: ["why"] names the action that clears each wait; skip and release take a task.',
   audience: "operator",
   isTool: true,
   isReading: false,
@@ -72,8 +72,10 @@ async function steer(app: App, value: ControlInput, call: ActingCall): Promise<C
   }
   const key = await app.findTask(value.task ?? "");
   return call.commit(() => {
+    const wentAlready = action === "retry" && isUnderWay(board.node(key));
     controlTask(board, key, action, clock.nowMs());
-    return answer(app, action, board.node(key).record.planId, [key], `${action} carried out on ${key}`);
+    const done = wentAlready ? `${key} is under way already` : `${action} carried out on ${key}`;
+    return answer(app, action, board.node(key).record.planId, [key], done);
   });
 }
 

@@ -177,13 +177,25 @@ function isRetryable(node: TaskNode): boolean {
   return state === "waiting" && (wait === null || !NOT_FOR_RETRY.has(wait.code));
 }
 
+/**
+ * What a retry is to bring about, and finds: a client that brings the key for which a task waits has set it going before
+ * its `retry`, which is what the task's own `why` names, arrives.
+ */
+export function isUnderWay({ record }: TaskNode): boolean {
+  return (record.state === "ready" || record.state === "running") && record.wish === null;
+}
+
 /** Opens an ended task, or lets a waiting one go on now. Its ledgers begin anew; its session and worktree are kept. */
 function retry(board: Board, node: TaskNode, nowMs: number): void {
   const { record } = node;
-  if (!isRetryable(node)) throw refused(node, "retry");
+  const goesOn = isUnderWay(node);
+  if (!goesOn && !isRetryable(node)) throw refused(node, "retry");
+  // Its provider is asked at once all the same: that may be all a ready task waits for.
+  if (record.state === "running") return;
   const health = board.provider(record.provider);
   noteMended(health, nowMs);
   board.touchProvider(health);
+  if (goesOn) return;
   record.ledger = { ...EMPTY_LEDGER, attempts: record.ledger.attempts };
   if (record.wait?.code === "verify") record.stage = "work";
   if (record.ledger.attempts === 0) record.nextTurn = FIRST_TURN;

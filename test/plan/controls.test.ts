@@ -181,6 +181,18 @@ test("a refusal names the task, or the plan, that was meant", () => {
   expect(refusal("waiting to be merged by hand", "retry")).toContain("merge");
 });
 
+test("a retry of what is under way already changes nothing but the provider's circuit, and is no error", () => {
+  for (const name of ["ready", "running"]) {
+    const { board, task } = (SITUATIONS[name] ?? fail(name))();
+    const before = JSON.stringify(task);
+    controlTask(board, taskKey(task), "retry", NOW_MS);
+    expect(JSON.stringify(task)).toBe(before);
+  }
+  const { board, task } = (SITUATIONS["ready, its provider shut"] ?? fail("shut"))();
+  controlTask(board, taskKey(task), "retry", NOW_MS);
+  expect(start(board)).toEqual([taskKey(task)]);
+});
+
 test("a task or a plan that is not there is named", () => {
   const { board } = within({ a: {} });
   expect(() => controlTask(board, "p/b", "pause", NOW_MS)).toThrow('there is no task "p/b"');

@@ -7,18 +7,16 @@ import { submitPlan } from "./submit-plan.ts";
 const input = planInputSchema.extend({
   tasks: planInputSchema.shape.tasks
     .optional()
-    .describe(
-      "The tasks. Left out: the orchestrator role decomposes `goal` into tasks, which are shown before they start.",
-    ),
-  into: z.string().max(250).optional().describe("Merge into a new branch of this name, made from the target's tip."),
-  dryRun: z.boolean().optional().describe("Check everything and tell what would happen; change nothing."),
-  start: z
-    .boolean()
+    .describe("Left out: an agent decomposes `goal` into tasks, which wait for control resume."),
+  into: z.string().max(250).optional().describe("A new branch to merge into, from the target's tip."),
+  dryRun: z.boolean().optional().describe("Only tell what would happen."),
+  start: z.boolean().optional().describe("Start at once; default: true with tasks, false with a goal alone."),
+  file: z
+    .string()
+    .max(4096)
     .optional()
-    .describe(
-      "Start at once. Default: true with tasks; false with a goal alone (then `control resume` starts what was shown).",
-    ),
-  file: z.string().max(4096).optional().describe("The file the plan came from, for continuing it by name."),
+    .describe("The file the plan came from, for continuing it by name.")
+    .meta({ isHidden: true }),
   key: KEY,
 });
 
@@ -55,7 +53,7 @@ export const createPlan: Operation<CreatePlanInput, CreatePlanOutput> = {
   name: "create_plan",
   title: "Create a plan",
   description:
-    "Turns tasks into running work: each task is carried out by another agent CLI in its own git worktree, in parallel where dependencies and write claims allow it, and merged into the target branch. Give `tasks` (ids, prompts, dependsOn, writes), or only a `goal` to have it decomposed. Answers at once with the plan's id; follow it with task_status (waitSeconds: 45). Nothing runs with dryRun. The same `key` twice makes one plan.",
+    "Starts a plan: each task is done by another agent CLI in its own git worktree, in parallel where `dependsOn` and `writes` allow, then merged into the target branch. Give `tasks`, or a `goal` alone to have it decomposed. Answers at once; follow it with task_status (waitSeconds: 45).",
   audience: "operator",
   isTool: true,
   isReading: false,

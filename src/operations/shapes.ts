@@ -7,14 +7,10 @@ export const KEY = z
   .min(1)
   .max(200)
   .optional()
-  .describe("Your own id for this request: sent twice, it is carried out once and both calls get the first answer.");
+  .describe("Your own id of this request: sent twice, it is carried out once.");
 
 export const PLAN_ID = z.string().min(1).max(64).describe("A plan's id.");
-export const TASK_NAME = z
-  .string()
-  .min(1)
-  .max(200)
-  .describe("A task: PLAN/TASK, or the task's id alone where only one plan has it.");
+export const TASK_NAME = z.string().min(1).max(200).describe("PLAN/TASK, or its id where only one plan has it.");
 
 export const taskStateSchema = z.enum(TASK_STATES);
 
@@ -42,4 +38,11 @@ export function lines(...parts: readonly (string | null | undefined)[]): string 
 /** Cuts a text for people and models, and says how much is missing. */
 export function cutEnd(text: string, max: number): string {
   return text.length <= max ? text : `${text.slice(0, max)}… (${text.length - max} more characters)`;
+}
+
+/** How long something takes, in the one unit that matters. */
+export function spanOf(ms: number): string {
+  const minutes = Math.floor(Math.max(0, ms) / 60_000);
+  if (minutes < 1) return "less than 1 min";
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

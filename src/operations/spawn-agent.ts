@@ -4,13 +4,19 @@ import type { Operation } from "./operation.ts";
 import { KEY, nextLine, TASK_NAME } from "./shapes.ts";
 import { spawn } from "./spawn.ts";
 
-const input = taskInputSchema.partial().extend({
-  prompt: taskInputSchema.shape.prompt,
-  plan: z.string().max(64).optional().describe("The plan to add it to; left out: a plan of its own."),
-  task: TASK_NAME.optional().describe("Sends `prompt` as another turn to the agent of this task, which ran before."),
-  target: z.string().max(250).optional().describe("Branch to merge into, for a plan of its own."),
-  key: KEY,
-});
+const input = taskInputSchema
+  .partial()
+  .extend({
+    prompt: taskInputSchema.shape.prompt,
+    plan: z.string().max(64).optional().describe("Add it to this plan; left out: a plan of its own."),
+    task: TASK_NAME.optional().describe(
+      "Sends `prompt` as another turn to the agent of this task (PLAN/TASK), which ran before.",
+    ),
+    target: z.string().max(250).optional().describe("Branch to merge into, for a plan of its own."),
+    key: KEY,
+  })
+  // The fields of a task are told by create_plan, which is always there too.
+  .meta({ describesOnly: ["prompt", "agent", "dependsOn", "writes", "plan", "task", "target", "key"] });
 
 const output = z.object({
   summary: z.string(),
@@ -27,7 +33,7 @@ export const spawnAgent: Operation<SpawnAgentInput, SpawnAgentOutput> = {
   name: "spawn_agent",
   title: "Start one agent",
   description:
-    "Starts one more agent: now, or after `dependsOn`; in a plan, or alone. It works in a git worktree of its own and its work is merged like any task's. With `task`, sends `prompt` as another turn to an agent that ran before. Answers at once; follow it with task_status.",
+    "Starts one more agent, now or after `dependsOn`, in a plan or alone; its work is merged like any task's, and its fields are those of a task in create_plan. With `task`: another turn of an agent that ran before. Answers at once; follow it with task_status.",
   audience: "operator",
   isTool: true,
   isReading: false,

@@ -1,6 +1,6 @@
-import { z } from "zod";
 import type { ToolListing } from "../engine/engine-host.ts";
 import { OPERATIONS } from "./list.ts";
+import { toolInputSchema, toolOutputSchema } from "./tool-schema.ts";
 
 /** The tools as transports list them. */
 export function toolListings(): readonly ToolListing[] {
@@ -10,12 +10,7 @@ export function toolListings(): readonly ToolListing[] {
     description: operation.description,
     audience: operation.audience,
     isReading: operation.isReading,
-    inputSchema: jsonSchema(operation.input, "input"),
-    outputSchema: jsonSchema(operation.output, "output"),
+    inputSchema: toolInputSchema(operation.input),
+    outputSchema: toolOutputSchema(operation.output),
   }));
-}
-
-function jsonSchema(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io, target: "draft-7" });
-  return rest;
 }

@@ -6,12 +6,16 @@ import { KEY, nextLine, PLAN_ID } from "./shapes.ts";
 
 const input = z.strictObject({
   plan: PLAN_ID,
-  add: z.array(taskInputSchema).max(10_000).optional().describe("New tasks; they may depend on any task of the plan."),
-  change: z
-    .array(taskInputSchema.partial().required({ id: true }))
+  add: z
+    .array(taskInputSchema.meta({ describesOnly: [] }))
     .max(10_000)
     .optional()
-    .describe("Tasks that have not started: their id and the fields to change."),
+    .describe("New tasks, as in create_plan; they may depend on any task of the plan."),
+  change: z
+    .array(taskInputSchema.partial().required({ id: true }).meta({ describesOnly: [] }))
+    .max(10_000)
+    .optional()
+    .describe("Tasks that have not started: `id` and the fields to change."),
   drop: z.array(z.string().max(64)).max(10_000).optional().describe("Ids of tasks that have not started."),
   key: KEY,
 });
@@ -33,7 +37,7 @@ export const updatePlan: Operation<UpdatePlanInput, UpdatePlanOutput> = {
   name: "update_plan",
   title: "Change a plan",
   description:
-    "Adds tasks to a plan, or changes or drops tasks that have not started, while the rest runs on. All or nothing: a cycle, an unknown dependency or a task that has started refuses the whole change.",
+    "Adds tasks to a plan, or changes or drops tasks that have not started; the rest runs on. All or nothing.",
   audience: "operator",
   isTool: true,
   isReading: false,

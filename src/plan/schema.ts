@@ -32,7 +32,7 @@ export const taskIdSchema = z
     error:
       "a task id is 1–64 characters of a-z, 0-9, `_`, `-` and `.`, begins with a letter or digit, and has no `..`, no `.` and no `.lock` at its end",
   })
-  .describe("Unique in the plan; also part of the branch name.");
+  .describe("Unique in the plan: a-z 0-9 _ - .");
 
 const claimSchema = text(1024)
   .refine((value) => value.trim() !== "", { error: "a claim must not be empty" })
@@ -47,30 +47,28 @@ const positive = (max: number): z.ZodNumber => z.number().positive().max(max);
 
 export const taskInputSchema = z.strictObject({
   id: taskIdSchema,
-  title: text(200).optional().describe("One line for people; default: the id."),
+  title: text(200).optional().describe("One line for people."),
   prompt: text(MAX_PROMPT_CHARACTERS)
     .refine((value) => value.trim() !== "", { error: "a prompt must not be empty" })
     .describe(
-      "What the agent is told: it sees this, the goal and what its dependencies reported, nothing else. For a `command` agent: the shell command.",
+      "All the agent is told, besides the goal and what its dependencies reported. For `command`: the shell command.",
     ),
-  agent: text(64).optional().describe("A role of the config: coder (default), reviewer, tester, command, …"),
-  dependsOn: z
-    .array(text(64))
-    .max(MAX_DEPENDENCIES)
+  agent: text(64)
     .optional()
-    .describe("Ids of tasks whose merged work this one needs."),
+    .describe("A role: coder (default), reviewer, tester, command (a shell), or one of the config."),
+  dependsOn: z.array(text(64)).max(MAX_DEPENDENCIES).optional().describe("Ids of tasks whose merged work it needs."),
   writes: z
     .array(claimSchema)
     .max(1000)
     .optional()
     .describe(
-      "Globs it will write. Tasks whose claims overlap never run together. [] = writes nothing; left out = no claim, with a warning.",
+      "Globs of files it will change: tasks that overlap never run together. [] = none; left out = unknown, nothing is kept apart.",
     ),
   onFailure: z
     .enum(["hard", "soft", "skip"])
     .optional()
-    .describe("hard (default): dependents are blocked · soft: dependents may run · skip: counts as done."),
-  workflow: text(64).optional().describe("Steps before it counts as done, by name from the config."),
+    .describe("Its dependents then: hard (default): blocked · soft: may run · skip: it counts as done."),
+  workflow: text(64).optional().describe("Of the config."),
   verify: z
     .array(text(10_000))
     .max(50)
@@ -79,24 +77,18 @@ export const taskInputSchema = z.strictObject({
   merge: z
     .enum(["auto", "manual", "none"])
     .optional()
-    .describe("auto (default) · manual: waits for `control merge` · none: the branch is kept, not merged."),
+    .describe("auto (default) · manual: waits for control merge · none: keeps the branch."),
   timeoutMinutes: positive(60 * 24 * 7)
     .optional()
-    .describe("Deadline of one attempt; default 60."),
-  priority: z
-    .number()
-    .int()
-    .min(-1000)
-    .max(1000)
-    .optional()
-    .describe("Higher starts first among equally long paths; default 0."),
+    .describe("Of one attempt; default 60."),
+  priority: z.number().int().min(-1000).max(1000).optional().describe("Higher starts first."),
   retries: z
     .number()
     .int()
     .min(0)
     .max(100)
     .optional()
-    .describe("Attempts after the first for causes that may pass; default 3 (0 for a command that fails)."),
+    .describe("For causes that may pass; default 3, for a failed command 0."),
 });
 
 export type TaskInput = z.infer<typeof taskInputSchema>;
@@ -108,22 +100,16 @@ export const budgetSchema = z.strictObject({
 });
 
 export const planInputSchema = z.strictObject({
-  $schema: text(1000).optional(),
+  $schema: text(1000).optional().meta({ isHidden: true }),
   name: text(64)
     .refine((value) => TASK_ID_PATTERN.test(value), {
       error: "a plan's name is written like a task id: a-z, 0-9, `_`, `-`, `.`, at most 64 characters",
     })
     .optional()
-    .describe("The same name again continues that plan: ended tasks whose text is unchanged are kept."),
+    .describe("The same name again continues that plan: what ended well and is unchanged is kept."),
   goal: text(100_000).optional().describe("What all of it is for; every agent is told."),
   target: text(250).optional().describe("Branch to merge into; default: the one checked out."),
-  maxConcurrent: z
-    .number()
-    .int()
-    .min(1)
-    .max(1000)
-    .optional()
-    .describe("Agents of this plan at once; default limits.agents."),
+  maxConcurrent: z.number().int().min(1).max(1000).optional().describe("Agents at once."),
   budget: budgetSchema.optional(),
   tasks: z
     .array(taskInputSchema)

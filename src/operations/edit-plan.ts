@@ -4,6 +4,7 @@ import { AppError } from "../errors.ts";
 import type { TaskSpec } from "../plan/records.ts";
 import { checkNames, normalizeTask } from "../plan/schema.ts";
 import { applyEdit, checkEdit, type PlanEdit } from "../scheduler/submit.ts";
+import { nextCall } from "./next-call.ts";
 import type { ActingCall } from "./operation.ts";
 import { warningsFor } from "./submit-plan.ts";
 import type { UpdatePlanInput, UpdatePlanOutput } from "./update-plan.ts";
@@ -32,7 +33,7 @@ export async function editPlan(app: App, value: UpdatePlanInput, call: ActingCal
     const count = `${add.length} added, ${current.change.length} changed, ${current.drop.length} dropped`;
     return {
       summary: `Plan ${planId}: ${count}.`,
-      next: `task_status ${JSON.stringify({ plan: planId, waitSeconds: 45 })}`,
+      next: nextCall(app, planId),
       plan: planId,
       added: add.map((task) => task.id),
       changed: current.change.map((task) => task.id),

@@ -4,6 +4,7 @@ import { AppError } from "../errors.ts";
 import { freeId, slugOf } from "../plan/plan-id.ts";
 import type { TaskInput } from "../plan/schema.ts";
 import { editPlan } from "./edit-plan.ts";
+import { nextCall } from "./next-call.ts";
 import type { ActingCall } from "./operation.ts";
 import type { SpawnAgentInput, SpawnAgentOutput } from "./spawn-agent.ts";
 import { submitPlan } from "./submit-plan.ts";
@@ -33,14 +34,14 @@ export async function spawn(app: App, value: SpawnAgentInput, call: ActingCall):
         const stored = call.commit(() => {
           const result = work();
           const warnings = "warnings" in result ? (result.warnings as string[]) : [];
-          return outputOf(planId, id, warnings);
+          return outputOf(app, planId, id, warnings);
         });
         answer = stored;
         return stored as unknown as ReturnType<typeof work>;
       },
     },
   );
-  return answer ?? outputOf(planId, id, edited.warnings);
+  return answer ?? outputOf(app, planId, id, edited.warnings);
 }
 
 async function spawnAlone(
@@ -63,20 +64,20 @@ async function spawnAlone(
         const stored = call.commit(() => {
           const result = work();
           const planId = "plan" in result && typeof result.plan === "string" ? result.plan : "";
-          return outputOf(planId, id, "warnings" in result ? (result.warnings as string[]) : []);
+          return outputOf(app, planId, id, "warnings" in result ? (result.warnings as string[]) : []);
         });
         answer = stored;
         return { ...stored } as unknown as ReturnType<typeof work>;
       },
     },
   );
-  return answer ?? outputOf(created.plan, id, created.warnings);
+  return answer ?? outputOf(app, created.plan, id, created.warnings);
 }
 
-function outputOf(plan: string, id: string, warnings: readonly string[]): SpawnAgentOutput {
+function outputOf(app: App, plan: string, id: string, warnings: readonly string[]): SpawnAgentOutput {
   return {
     summary: `Agent for ${plan}/${id} is on its way.`,
-    next: `task_status ${JSON.stringify({ task: `${plan}/${id}`, waitSeconds: 45 })}`,
+    next: nextCall(app, plan, `${plan}/${id}`),
     plan,
     task: `${plan}/${id}`,
     warnings: [...warnings],

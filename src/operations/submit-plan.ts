@@ -9,6 +9,7 @@ import { parsePlan } from "../plan/schema.ts";
 import type { PlanSettings } from "../scheduler/settings.ts";
 import { compareWithStored, insertPlan, replacePlan, type Continuation, type NewPlan } from "../scheduler/submit.ts";
 import type { CreatePlanInput, CreatePlanOutput } from "./create-plan.ts";
+import { nextCall } from "./next-call.ts";
 import type { ActingCall } from "./operation.ts";
 
 interface Checked {
@@ -33,7 +34,7 @@ export async function submitPlan(app: App, value: CreatePlanInput, call: ActingC
   const checked = await check(app, value, settings, call);
   const plan = await identify(app, value, checked);
   if (value.dryRun === true) return preview(checked, settings, plan.id, "checked", true);
-  if (plan.outcome === "attached") return preview(checked, settings, plan.id, "attached", false);
+  if (plan.outcome === "attached") return attached(app, checked, settings, plan.id);
   if (checked.newBranch !== null) await app.parts.repository.createBranch(checked.newBranch, checked.startSha);
   await markBefore(app, plan.id, checked.startSha);
   return call.commit(() => {
@@ -216,6 +217,18 @@ export function warningsFor(tasks: readonly TaskSpec[], settings: CurrentSetting
   return warnings;
 }
 
+/** It is there already and goes on as it does; one that is held is told with what lets it go on. */
+function attached(app: App, checked: Checked, settings: CurrentSettings, id: string): CreatePlanOutput {
+  const told = preview(checked, settings, id, "attached", false);
+  const { record } = app.parts.board.plan(id);
+  if (!record.paused) return told;
+  return {
+    ...told,
+    summary: `Plan ${id} is there already and paused; nothing was changed.`,
+    next: nextCall(app, id),
+  };
+}
+
 const MAX_LISTED = 200;
 
 function preview(
@@ -240,7 +253,7 @@ function preview(
       : checked.isPaused
         ? `Plan ${id} is ready and paused: ${count} into ${checked.target}.`
         : `Plan ${id} started: ${count} into ${checked.target}.`,
-    continued: `Plan ${id} goes on: ${count}; what ended well and is unchanged is kept.`,
+    continued: `Plan ${id} ${checked.isPaused ? "is ready to go on, and paused" : "goes on"}: ${count}; what ended well and is unchanged is kept.`,
     attached: `Plan ${id} is under way already; nothing was changed.`,
     checked: `The plan is valid: ${count} into ${checked.target}. Nothing was started.`,
   };
@@ -248,7 +261,7 @@ function preview(
     summary: words[outcome],
     next: dryRun
       ? "the same call without dryRun starts it"
-      : outcome === "created" && checked.isPaused
+      : checked.isPaused
         ? `control ${JSON.stringify({ action: "resume", plan: id })} starts it`
         : `task_status ${JSON.stringify({ plan: id, waitSeconds: 45 })}`,
     plan: id,

@@ -145,7 +145,7 @@ export function replacePlan(parts: Parts, plan: NewPlan, continuation: Continuat
     maxConcurrent: plan.maxConcurrent,
     budget: plan.budget,
     createdAtMs: old.createdAtMs,
-    paused: false,
+    paused: plan.isPaused,
   };
   store.plans.update(plan.id, { ...record, text: plan.text, config: plan.settings, endedAtMs: null, file: plan.file });
   store.events.append({

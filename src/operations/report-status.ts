@@ -6,14 +6,19 @@ import type { PlanNode, TaskNode } from "../plan/node.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
 import type { OperationCall } from "./operation.ts";
-import { cutEnd } from "./shapes.ts";
+import { cutEnd, spanOf } from "./shapes.ts";
 import type { PlanStatus, TaskDetail, TaskLine, TaskStatusInput, TaskStatusOutput } from "./task-status.ts";
 import { untilNews } from "./until-news.ts";
 
 const MAX_TASKS = 50;
 const MAX_PLANS = 20;
 const MAX_NOTE = 160;
-const MAX_TITLES = 20;
+/** Longer lists tell no titles, and of what goes its way no more than the state. */
+const SHORT_LIST = 20;
+const MAX_NOTE_IN_LONG_LIST = 80;
+/** What a list may cost a parent's model: some 1,300 tokens. Whoever asks for each `why` pays for it. */
+const MAX_LIST = 4_000;
+const MAX_LIST_WITH_WHY = 20_000;
 const MAX_TEXT = 12_000;
 const MAX_TURNS = 40;
 
@@ -100,18 +105,27 @@ function planStatus(
     (left, right) =>
       URGENCY[left.record.state] - URGENCY[right.record.state] || left.record.ordinal - right.record.ordinal,
   );
-  const page = nodes.slice(options.offset, options.offset + MAX_TASKS);
+  const isLong = nodes.length > SHORT_LIST;
   const { record } = plan;
+  const page: TaskLine[] = [];
+  let room = options.wantsWhy ? MAX_LIST_WITH_WHY : MAX_LIST;
+  for (const node of nodes.slice(options.offset, options.offset + MAX_TASKS)) {
+    const line = taskLine(app, node, { ...options, isLong });
+    room -= JSON.stringify(line).length + 1;
+    if (room < 0 && page.length > 0) break;
+    page.push(line);
+  }
   return {
     plan: record.id,
     goal: record.goal === null ? null : cutEnd(record.goal, 300),
     target: record.target,
     state: standing.state,
     paused: record.paused,
+    createdAt: new Date(record.createdAtMs).toISOString(),
     counts: Object.fromEntries(Object.entries(standing.counts).filter(([, count]) => count > 0)),
     total: standing.total,
     costUsd: app.costOf(record.id),
-    tasks: page.map((node) => taskLine(app, node, { ...options, withTitle: plan.nodes.size <= MAX_TITLES })),
+    tasks: page,
     more: Math.max(0, nodes.length - options.offset - page.length),
   };
 }
@@ -124,20 +138,33 @@ function isStuck({ state, wait }: TaskRecord): boolean {
 function taskLine(
   app: App,
   node: TaskNode,
-  { wantsWhy, nowMs, withTitle }: { wantsWhy: boolean; nowMs: number; withTitle: boolean },
+  { wantsWhy, nowMs, isLong }: { wantsWhy: boolean; nowMs: number; isLong: boolean },
 ): TaskLine {
   const { record } = node;
   const why = explainTask(app.parts.board, taskKey(record), nowMs);
-  const note = noteOf(app, record, why);
+  const note = isLong && !wantsWhy && SAYS_IT_ALL.has(why.state) ? null : noteOf(app, record, why);
+  const startedAtMs = record.state === "running" ? startOf(app, record) : null;
   // Of what failed the note says it all: fifty of them must stay short.
   const showsWhy = wantsWhy || (record.wait !== null && needsPerson(record.wait.code));
   return {
     task: taskKey(record),
-    ...(withTitle && record.spec.title !== record.id ? { title: record.spec.title } : {}),
+    ...(!isLong && record.spec.title !== record.id ? { title: record.spec.title } : {}),
     state: why.state,
-    note: note === null ? null : cutEnd(note.replaceAll(/\s+/g, " "), MAX_NOTE),
+    note: note === null ? null : cutEnd(note.replaceAll(/\s+/g, " "), isLong ? MAX_NOTE_IN_LONG_LIST : MAX_NOTE),
+    ...(startedAtMs === null
+      ? {}
+      : { startedAt: new Date(startedAtMs).toISOString(), runsFor: spanOf(nowMs - startedAtMs) }),
     ...(showsWhy ? { why: whyOf(why) } : {}),
   };
+}
+
+/** What needs no word in a long list: it is done, or its turn comes. */
+const SAYS_IT_ALL: ReadonlySet<TaskState> = new Set(["succeeded", "skipped", "cancelled", "pending", "ready"]);
+
+/** When the agent that runs now began; null while its worktree is being made ready. */
+function startOf(app: App, { planId, id }: TaskRecord): number | null {
+  const last = app.parts.store.attempts.listByTask(planId, id).at(-1);
+  return last === undefined || last.endedAtMs !== null ? null : last.startedAtMs;
 }
 
 function noteOf(app: App, record: TaskRecord, why: Explanation): string | null {
@@ -170,7 +197,7 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
   const offset = value.offset ?? 0;
   const report = reportShape.safeParse(work?.report);
   return {
-    ...taskLine(app, node, { wantsWhy: true, nowMs, withTitle: true }),
+    ...taskLine(app, node, { wantsWhy: true, nowMs, isLong: false }),
     plan: plan.record.id,
     agent: record.spec.agent,
     prompt: cutEnd(record.spec.prompt, 2_000),
@@ -179,6 +206,7 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
     branch: work?.branch ?? null,
     worktree: work?.worktree ?? null,
     mergedSha: record.mergedSha,
+    ...(work?.endedAtMs == null ? {} : { endedAt: new Date(work.endedAtMs).toISOString() }),
     report: report.success ? { ...report.data, summary: cutEnd(report.data.summary, MAX_TEXT) } : null,
     verifyOutput: work?.verifyOutput ?? null,
     attempts: attempts.slice(-10).map((attempt) => ({
@@ -195,7 +223,7 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
       costUsd: attempt.costUsd,
       denied: attempt.denials.slice(0, 20).map((denial) => cutEnd(denial, 200)),
     })),
-    ...(include.has("output") ? { output: page(attempts.at(-1)?.finalText ?? "", offset) } : {}),
+    ...(include.has("output") ? { output: lastPage(attempts.at(-1)?.finalText ?? "", offset) } : {}),
     ...(include.has("diff") ? { diff: page(await app.diffOf(taskKey(record)), offset) } : {}),
     ...(include.has("history") ? { history: history(app, taskKey(record)) } : {}),
   };
@@ -214,6 +242,14 @@ function page(text: string, offset: number): string {
     text.slice(offset, offset + MAX_TEXT) +
     (rest > 0 ? `\n… ${rest} more characters: call again with offset: ${offset + MAX_TEXT}` : "")
   );
+}
+
+/** The end first: an agent's last words tell what came of it. `offset` counts from there. */
+function lastPage(text: string, offset: number): string {
+  const end = Math.max(0, text.length - offset);
+  const begin = Math.max(0, end - MAX_TEXT);
+  const before = begin === 0 ? "" : `… ${begin} characters before: call again with offset: ${offset + end - begin}\n`;
+  return before + text.slice(begin, end);
 }
 
 function headline(

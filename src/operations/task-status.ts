@@ -7,36 +7,25 @@ const INCLUDES = ["output", "diff", "history", "why"] as const;
 
 const input = z.strictObject({
   plan: z.string().max(64).optional().describe("One plan; left out: all that are open."),
-  task: z.string().max(200).optional().describe("One task in full: PLAN/TASK, or its id where only one plan has it."),
+  task: z.string().max(200).optional().describe("One task in full: PLAN/TASK."),
   waitSeconds: z
     .number()
     .min(0)
     .max(45)
     .optional()
-    .describe(
-      "Answers when a task ends, something waits for you, or nothing moves any more; at the latest after this long.",
-    ),
+    .describe("Answer at the next news, at the latest after this long (0–45)."),
   since: z
     .number()
     .int()
     .min(0)
     .optional()
-    .describe(
-      "The `seq` of your last call: only what changed since then is listed, and waitSeconds waits for something newer.",
-    ),
+    .describe("`seq` of your last call: tells, and waits for, only what is newer."),
   include: z
     .array(z.enum(INCLUDES))
     .max(4)
     .optional()
-    .describe(
-      "For one task: what its agent said last, its diff, its conversation, why it waits (the last for a plan too).",
-    ),
-  offset: z
-    .number()
-    .int()
-    .min(0)
-    .optional()
-    .describe("For more of a long list of tasks, or of a long diff or history."),
+    .describe("Of one task: its agent's last words, its diff, its conversation; why it waits (of a plan's tasks too)."),
+  offset: z.number().int().min(0).optional().describe("For more of a long list or text."),
 });
 
 const attemptSchema = z.object({
@@ -60,8 +49,12 @@ const taskSchema = z.object({
   /** Left out in long lists and where it says no more than the id. */
   title: z.string().optional(),
   state: taskStateSchema,
-  /** One line: why it waits or failed, or what it reported. */
+  /** One line: why it waits or failed, or what it reported. Null in long lists where the state says it all. */
   note: z.string().nullable(),
+  /** Since when its agent runs. */
+  startedAt: z.string().optional(),
+  /** The same for who has no clock: `3 min`. */
+  runsFor: z.string().optional(),
   why: whySchema.optional(),
 });
 
@@ -71,6 +64,7 @@ const planSchema = z.object({
   target: z.string(),
   state: z.enum(["running", "needs-person", "succeeded", "failed"]),
   paused: z.boolean(),
+  createdAt: z.string().optional(),
   counts: countsSchema,
   total: z.number(),
   costUsd: z.number().nullable(),
@@ -88,6 +82,8 @@ const detailSchema = taskSchema.extend({
   branch: z.string().nullable(),
   worktree: z.string().nullable(),
   mergedSha: z.string().nullable(),
+  /** When its work was in the target, or it was done without. */
+  endedAt: z.string().optional(),
   report: z.object({ status: z.string(), summary: z.string(), verdict: z.string().optional() }).nullable(),
   verifyOutput: z.string().nullable(),
   attempts: z.array(attemptSchema),
@@ -116,7 +112,7 @@ export const taskStatus: Operation<TaskStatusInput, TaskStatusOutput> = {
   name: "task_status",
   title: "How plans and tasks stand",
   description:
-    "Tells how all open plans, one plan or one task stand: waiting questions first, then what failed or waits and why, what runs, what is done. With waitSeconds (up to 45) it answers at the next news (a task ended, something waits for you) instead of at once: call it again with `since` until the plan's state is succeeded, failed or needs-person.",
+    "How all open plans, one plan or one task stand: waiting questions first, then what failed or waits, what runs, what is done. With waitSeconds it answers at the next news (a task ended, something waits for you): call it again with `since` until the plan is succeeded, failed or needs-person.",
   audience: "operator",
   isTool: true,
   isReading: true,
@@ -139,7 +135,7 @@ function planText(plan: PlanStatus): string {
     .join(", ");
   const cost = plan.costUsd === null ? "" : `, $${plan.costUsd.toFixed(2)}`;
   const rows = plan.tasks.map(taskText);
-  if (plan.more > 0) rows.push(`  … ${plan.more} more tasks`);
+  if (plan.more > 0) rows.push(`  … ${plan.more} more: the same call with a larger offset`);
   return [
     `${plan.plan} → ${plan.target}: ${plan.state}${plan.paused ? " (paused)" : ""}; ${counts}${cost}`,
     ...rows,
@@ -148,12 +144,13 @@ function planText(plan: PlanStatus): string {
 
 function taskText(task: TaskLine): string {
   const command = task.why?.command == null ? "" : ` [${task.why.command}]`;
-  return `- ${task.task.split("/").slice(1).join("/")} ${task.state}${task.note === null ? "" : `: ${task.note}`}${command}`;
+  const span = task.runsFor === undefined ? "" : ` for ${task.runsFor}`;
+  return `- ${task.task.split("/").slice(1).join("/")} ${task.state}${span}${task.note === null ? "" : `: ${task.note}`}${command}`;
 }
 
 function detailText(task: TaskDetail): string {
   return lines(
-    `${task.task} (${task.agent}): ${task.state}${task.note === null ? "" : ` — ${task.note}`}`,
+    `${task.task} (${task.agent}): ${task.state}${task.runsFor === undefined ? "" : ` for ${task.runsFor}`}${task.note === null ? "" : ` — ${task.note}`}`,
     task.why === undefined
       ? null
       : `why: ${task.why.message}${task.why.command === null ? "" : ` [${task.why.command}]`}`,

@@ -258,7 +258,7 @@ export class AttemptRunner {
     });
     live.process = child;
     if (live.stopReason !== null) void child.stop(live.stopReason);
-    const endStallWatch = watchForStall(this.#parts, child, prepared);
+    const endStallWatch = this.#watch(task, live, prepared, child);
     this.#commit(() => {
       const processStart = child.identity?.startTime ?? null;
       store.attempts.update(live.id, { state: "running", pid: child.pid, processStart });
@@ -270,6 +270,16 @@ export class AttemptRunner {
     endStallWatch();
     live.process = null;
     return report;
+  }
+
+  #watch(task: TaskRecord, { id: attemptId }: LiveAttempt, prepared: Prepared, child: ManagedProcess): () => void {
+    if (prepared.backend.kind === "command") return () => {};
+    const onNote = (message: string): void => {
+      const body = { type: "attempt-note", message } as const;
+      const where = { planId: task.planId, taskId: task.id, attemptId };
+      this.#commit(() => this.#parts.store.events.append({ ...where, body }));
+    };
+    return watchForStall(this.#parts, child, { stallMs: prepared.settings.stallMs, onNote });
   }
 
   /** A session's id is kept as soon as it is known: an agent that is killed a second later goes on with it. */

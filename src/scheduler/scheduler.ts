@@ -108,15 +108,10 @@ export class Scheduler {
     });
   }
 
-  /** True while something moves or will by itself. */
+  /** True while something moves or will by itself; a plan that waits for a person does not keep the engine. */
   canMove(): boolean {
     if (this.#underWay.size > 0) return true;
-    for (const plan of this.#board.plans()) {
-      const { counts } = plan;
-      if (counts.running + counts.merging > 0) return true;
-      if (!plan.record.paused && counts.ready + plan.movingWaits > 0) return true;
-    }
-    return false;
+    return [...this.#board.plans()].some((plan) => standingOf(plan).state === "running");
   }
 
   attemptOf(key: TaskKey): string | null {

@@ -1,8 +1,10 @@
-import { existsSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { identityOf, isAlive } from "../../src/process/process-table.ts";
-import { SETTINGS, World } from "./world.ts";
+import { controlTask } from "../../src/plan/controls.ts";
+import type { PlanSettings } from "../../src/scheduler/settings.ts";
+import { ROLE, SETTINGS, World } from "./world.ts";
 
 let world: World;
 beforeEach(() => {
@@ -208,4 +210,63 @@ test("R4: stopping ends a check of a merge too, and the merge goes on at the nex
   await world.start({ settings: { ...SETTINGS, verify } });
   expect(await world.settled("stop")).toBe("succeeded");
   expect(world.read("x.txt")).toBe("x\n");
+});
+
+/** A CLI that takes its prompt and then never says a word, as Codex without response headers or Goose on Retry-After. */
+function settingsWithSilentAgent(world: World, stallMs: number): PlanSettings {
+  const file = join(world.folder, "silent-agent");
+  writeFileSync(
+    file,
+    "#!/bin/sh\ncase $* in *--version*) echo '2.1.329 (Claude Code)'; exit;; esac\ncat > /dev/null\nsleep 1000\n",
+  );
+  chmodSync(file, 0o755);
+  const silent = {
+    name: "silent",
+    kind: "claude",
+    command: file,
+    args: [],
+    env: {},
+    passEnv: [],
+    limit: null,
+  } as const;
+  return {
+    ...SETTINGS,
+    stallMs,
+    providers: { ...SETTINGS.providers, silent },
+    roles: { ...SETTINGS.roles, coder: { ...ROLE, name: "coder", provider: "silent" } },
+  };
+}
+
+test("P4 R1: an agent that waits without a word is ended as stalled and tried again, as often as it has retries", async () => {
+  await world.start({ settings: settingsWithSilentAgent(world, 600) });
+  world.submit("hang", [{ id: "a", prompt: "x", agent: "coder", retries: 1 }], { provider: "silent" });
+  expect(await world.settled("hang")).toBe("failed");
+  const attempts = world.parts.store.attempts.listByTask("hang", "a");
+  expect(attempts.map(({ cause }) => cause)).toEqual(["stalled", "stalled"]);
+  const notes = world.parts.store.events
+    .since(0, { limit: 1_000 })
+    .flatMap(({ body }) => (body.type === "attempt-note" ? [body.message] : []));
+  expect(notes.join("\n")).toMatch(/^showed no sign of life for .* is ended/m);
+  await expect.poll(() => world.scheduler.canMove()).toBe(false);
+});
+
+test("P4: the task's own deadline ends a silent agent that may be silent for longer", async () => {
+  await world.start({ settings: settingsWithSilentAgent(world, 3_600_000) });
+  world.submit("hang", [{ id: "a", prompt: "x", agent: "coder" }], { provider: "silent", timeoutMinutes: 0.01 });
+  expect(await world.settled("hang")).toBe("failed");
+  expect(world.parts.store.attempts.listByTask("hang", "a").map(({ cause }) => cause)).toEqual(["timed-out"]);
+});
+
+test("nothing can move while all wait for one that waits for a person, though a claim alone would move by itself", async () => {
+  await world.start();
+  world.submit("stuck", [
+    { id: "a", prompt: "echo x > a", writes: ["a"], merge: "manual", priority: 1 },
+    { id: "b", prompt: "echo y > a", writes: ["a"] },
+  ]);
+  expect(await world.settled("stuck")).toBe("needs-person");
+  expect(world.states("stuck")).toEqual({ a: "waiting:manual-merge", b: "waiting:lock" });
+  await expect.poll(() => world.scheduler.canMove()).toBe(false);
+  world.scheduler.commit(() => controlTask(world.parts.board, "stuck/a", "merge", Date.now()));
+  expect(world.scheduler.canMove()).toBe(true);
+  expect(await world.settled("stuck")).toBe("succeeded");
 });

@@ -21,7 +21,7 @@ import type { PlanSettings } from "../../src/scheduler/settings.ts";
 import { insertPlan } from "../../src/scheduler/submit.ts";
 import { openStore } from "../../src/store/store.ts";
 
-const ROLE = { provider: "command", model: null, systemPrompt: null, tools: null, permissions: "edit" } as const;
+export const ROLE = { provider: "command", model: null, systemPrompt: null, tools: null, permissions: "edit" } as const;
 
 export const SETTINGS: PlanSettings = {
   roles: { command: { name: "command", ...ROLE }, coder: { name: "coder", ...ROLE } },
@@ -117,7 +117,7 @@ export class World {
   submit(
     id: string,
     tasks: readonly Partial<TaskInput>[],
-    more: { maxConcurrent?: number; target?: string; provider?: string } = {},
+    more: { maxConcurrent?: number; target?: string; provider?: string; timeoutMinutes?: number } = {},
   ): void {
     const draft = parsePlan(
       { tasks: tasks.map((task) => ({ agent: "command", ...task })) },
@@ -132,7 +132,8 @@ export class World {
         maxConcurrent: more.maxConcurrent ?? 100,
         budget: { usd: null, tokens: null, minutes: null },
         isPaused: false,
-        tasks: draft.tasks,
+        // Shorter than a plan may ask for.
+        tasks: draft.tasks.map((task) => ({ ...task, timeoutMinutes: more.timeoutMinutes ?? task.timeoutMinutes })),
         providerOf: () => more.provider ?? "command",
         text: "{}",
         file: null,

@@ -25,7 +25,7 @@ export function decomposeTask(goal: string): TaskInput {
       "Look at the repository first. Change nothing.\n\n" +
       "Each task needs an `id` (a-z, 0-9, - and _), a `title`, and a `prompt` that tells an agent who sees nothing else exactly what to do and when it is done. " +
       "`dependsOn` names the tasks whose work it needs. `writes` lists globs of the files it will change: tasks that write the same files run one after another. " +
-      "Prefer few tasks of a sensible size; add a dependency only where one is needed.\n\n" +
+      "`agent` is who does it, by default the coder. Prefer few tasks of a sensible size; add a dependency only where one is needed.\n\n" +
       `The goal:\n${goal}`,
   };
 }

@@ -1,11 +1,12 @@
 /** What one turn of an agent needs, out of its task, its role and the plan: prompt, session, environment. */
 import type { AgentBackend, ResolvedProvider, TurnRequest } from "../agents/backend.ts";
 import { DECOMPOSE_TASK, decompositionJsonSchema } from "../plan/decomposition.ts";
-import type { TaskRecord } from "../plan/records.ts";
+import type { NextTurn, TaskRecord } from "../plan/records.ts";
 import { taskKey } from "../plan/records.ts";
 import { attemptMark } from "../process/strays.ts";
 import { allMail, undeliveredMail, type Mail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
+import { decomposePrompt } from "./decompose-prompt.ts";
 import { promptFor } from "./prompt.ts";
 import type { PlanSettings, ProviderSettings, RoleSettings } from "./settings.ts";
 import type { TaskPlace } from "./task-place.ts";
@@ -73,26 +74,34 @@ function mailFor(parts: Parts, task: TaskRecord, { place }: Prepared, continuesS
 function promptOf(
   parts: Parts,
   task: TaskRecord,
-  { place, backend }: Prepared,
+  { place, backend, settings }: Prepared,
   { continuesSession, mail }: { readonly continuesSession: boolean; readonly mail: readonly Mail[] },
 ): string {
   const { store, board } = parts;
   const plan = board.plan(task.planId);
   const work = store.tasks.listWork(task.planId);
+  const { spec } = task;
+  const turn: NextTurn = place.isFirst ? { kind: "start", note: null } : task.nextTurn;
+  const lastWords = continuesSession
+    ? null
+    : (store.attempts.listByTask(task.planId, task.id).at(-1)?.finalText ?? null);
+  if (task.id === DECOMPOSE_TASK) {
+    return decomposePrompt({ spec, settings, worktree: place.path, turn, continuesSession, lastWords, mail });
+  }
   return promptFor({
-    spec: task.spec,
+    spec,
     goal: plan.record.goal,
     branch: place.branch,
     target: plan.record.target,
     worktree: place.path,
-    turn: place.isFirst ? { kind: "start", note: null } : task.nextTurn,
+    turn,
     continuesSession,
     dependencies: task.spec.dependsOn.map((id) => ({
       id,
       title: plan.nodes.get(id)?.record.spec.title ?? id,
       summary: work.get(id)?.report?.summary ?? null,
     })),
-    lastWords: continuesSession ? null : (store.attempts.listByTask(task.planId, task.id).at(-1)?.finalText ?? null),
+    lastWords,
     hasTools: backend.hasMcp,
     mail,
   });

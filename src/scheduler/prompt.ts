@@ -62,7 +62,7 @@ function whyItGoesOn({ spec, turn, mail, hasTools }: PromptFacts): string {
 }
 
 /** What was said to the agent while it did not listen. Each speaker's words stand in a block of their own, uncut. */
-function mailPart(mail: readonly Mail[]): string | null {
+export function mailPart(mail: readonly Mail[]): string | null {
   if (mail.length === 0) return null;
   const pieces = mail.map((piece) =>
     piece.kind === "message"
@@ -110,7 +110,7 @@ function handOverPart({ turn, lastWords }: PromptFacts): string {
 }
 
 /** Foreign words stand in a block of their own, so that they read as data. */
-function quoted(text: string, what: string): string {
+export function quoted(text: string, what: string): string {
   return `${block(cut(text, MAX_QUOTED_CHARACTERS), what)}\n`;
 }
 

@@ -57,7 +57,9 @@ export function consequenceOf(
     case "crashed":
       return backOff(end, ledger, retriesOfTask ?? settings.retries, settings, nowMs, random);
     case "command-failed":
-      // The default for a command is no retry: what failed once mostly fails again. Who asks for retries gets them.
+      // The command's own verdict, also when a program in it was killed and the shell told so (128 + signal): what
+      // failed once mostly fails again, so the default is no retry, and who asks for retries gets them. A shell that was
+      // itself killed gave no verdict (memory ran out, somebody's kill): that is `crashed`, for commands as for agents.
       return retriesOfTask === null
         ? { type: "fail", why: "the command failed" }
         : backOff(end, ledger, retriesOfTask, settings, nowMs, random);

@@ -2,7 +2,7 @@
  * One child from its spawn to its report.
  *
  *     running ──exit──▶ draining ──streams end, or 2 s──▶ sweeping ──nothing of it is left──▶ ended
- *        └─stop─▶ stopping: TERM to the group, grace, KILL ──exit─▶ draining …
+ *        └─stop─▶ stopping: TERM to the group, grace, KILL ──exit─▶ draining and sweeping, within the same grace ──▶ ended
  *
  * The exit event decides that it ended, nothing else. The first stop reason wins, and what ended before it was stopped
  * was not stopped. Until that event the pid can't be anybody else's (Node has not waited for it yet), so signals before
@@ -31,8 +31,8 @@ import { attemptMark, endBelonging, type KnownAttempt } from "./strays.ts";
 /** A grandchild that holds the pipe is not waited for any longer than this. */
 const DRAIN_AFTER_EXIT_MS = 2000;
 
-/** For what one leaves behind that had to be killed: it has used up its grace. */
-const GRACE_AFTER_KILL_MS = 1000;
+/** For what one leaves behind when its grace is used up: TERM still comes before KILL. */
+const LEAST_GRACE_MS = 1000;
 
 /** A process that KILL did not end by then is held by the kernel (a dead network disk): its slot must not be lost too. */
 const GIVE_UP_AFTER_KILL_MS = 10_000;
@@ -68,7 +68,7 @@ export class RunningProcess implements ManagedProcess {
   #lastOutputRunningMs = 0;
   #stopReason: StopReason | null = null;
   #hasExited = false;
-  #wasKilled = false;
+  #stoppedAtMs = 0;
   #isEnded = false;
   #error: string | null = null;
   #cancelTick: () => void = () => {};
@@ -137,6 +137,7 @@ export class RunningProcess implements ManagedProcess {
   stop(reason: StopReason): Promise<ExitReport> {
     if (this.#hasExited || this.#stopReason !== null) return this.exited;
     this.#stopReason = reason;
+    this.#stoppedAtMs = this.#host.clock.monotonicMs();
     void this.#terminate();
     return this.exited;
   }
@@ -215,7 +216,6 @@ export class RunningProcess implements ManagedProcess {
   }
 
   async #kill(): Promise<void> {
-    this.#wasKilled = true;
     await this.#signalGroup("SIGKILL");
     if (this.#hasExited) return;
     this.#waitThen(GIVE_UP_AFTER_KILL_MS, () => {
@@ -265,9 +265,12 @@ export class RunningProcess implements ManagedProcess {
     this.#cancelTick();
     this.#cancelWait();
     const endedAtMs = this.#host.clock.nowMs();
-    await this.#drain();
-    const straysKilled = await this.#sweep();
     const isStopped = this.#stopReason !== null;
+    // What a stopped one leaves behind has nothing to say any more, and would hold the pipe for all of the drain.
+    const drained = this.#drain();
+    if (!isStopped) await drained;
+    const straysKilled = await this.#sweep(this.#graceLeftMs());
+    await drained;
     const report: ExitReport = {
       id: this.id,
       pid: this.pid,
@@ -297,9 +300,15 @@ export class RunningProcess implements ManagedProcess {
     await Promise.all(this.#logs.map((log) => log.close()));
   }
 
-  async #sweep(): Promise<number> {
+  /** One grace for all of a tree: what the root took of it is gone for those it leaves behind. */
+  #graceLeftMs(): number {
     const { killGraceMs } = this.spec;
-    const graceMs = this.#wasKilled ? Math.min(killGraceMs, GRACE_AFTER_KILL_MS) : killGraceMs;
+    if (this.#stopReason === null) return killGraceMs;
+    const takenMs = this.#host.clock.monotonicMs() - this.#stoppedAtMs;
+    return Math.max(killGraceMs - takenMs, Math.min(killGraceMs, LEAST_GRACE_MS));
+  }
+
+  async #sweep(graceMs: number): Promise<number> {
     try {
       const { ended, survivors } = await endBelonging({
         engineId: this.#host.engineId,

@@ -166,6 +166,21 @@ test("P1 R1: a task with retries runs again after a back-off and may succeed", a
   ]);
 });
 
+test("R1: a command whose shell is killed gave no verdict and is tried again; one that tells of a killed program did", async () => {
+  await world.start();
+  const flag = join(world.folder, "flag");
+  world.submit("killed", [
+    { id: "shell", prompt: `test -f '${flag}' || { touch '${flag}'; kill -KILL $$; }; echo x > x.txt` },
+    { id: "program", prompt: "sh -c 'kill -KILL $$'; exit $?", onFailure: "soft" },
+    { id: "never", prompt: "kill -KILL $$", retries: 0, onFailure: "soft" },
+  ]);
+  expect(await world.settled("killed")).toBe("failed");
+  const causes = ["shell", "program", "never"].map((id) =>
+    world.parts.store.attempts.listByTask("killed", id).map(({ cause }) => cause),
+  );
+  expect(causes).toEqual([["crashed", null], ["command-failed"], ["crashed"]]);
+});
+
 test("a deadline ends the agent's whole tree and the task fails, its work kept", async () => {
   await world.start();
   const pidFile = join(world.folder, "pid");

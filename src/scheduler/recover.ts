@@ -125,7 +125,8 @@ function endOpenMerges(parts: Parts, arrived: ReadonlyMap<string, boolean>): num
 
 async function tidyLeftovers(parts: Parts): Promise<void> {
   for (const plan of parts.board.plans()) {
-    for (const { record } of plan.nodes.values()) if (record.state === "succeeded") await tidyTask(parts, record);
+    for (const { record } of plan.nodes.values())
+      if (record.state === "succeeded" || record.state === "skipped") await tidyTask(parts, record);
   }
   try {
     await parts.repository.worktrees.prune();

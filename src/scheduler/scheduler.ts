@@ -9,7 +9,7 @@
  * When the store refuses a commit the board is ahead of it: the scheduler says so through `onFatal` and does no more,
  * and the next start goes on from what is stored.
  */
-import { setTimeout as delay } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises";
 import type { Board, Decision } from "../plan/board.ts";
 import type { AttemptEnd, MergeEnd } from "../plan/outcomes.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
@@ -186,7 +186,7 @@ export class Scheduler {
 
   /** A task that is done for good gives its worktree back. Repeated by the next start when it was cut off. */
   async #tidy(task: TaskRecord): Promise<void> {
-    if (task.state !== "succeeded") return;
+    if (task.state !== "succeeded" && task.state !== "skipped") return;
     await tidyTask(this.parts, task);
   }
 
@@ -214,6 +214,8 @@ export class Scheduler {
     for (const change of this.#board.takeChanges()) {
       const { task, from, to, wait, cause, message } = change;
       planIds.add(task.planId);
+      // A person gave it up: no end of an attempt or a merge comes after this. Not now, within the transaction.
+      if (to === "skipped") this.#track(immediate().then(() => this.#tidy(task)));
       store.events.append({
         planId: task.planId,
         taskId: task.id,

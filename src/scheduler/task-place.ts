@@ -49,7 +49,14 @@ export async function openWorktree(
     // Done and opened again by a changed plan: what it builds on now is in the target, not where it once began.
     if (worktree === null) baseSha = null;
     if (isRepeatable && worktree !== null) {
-      await repository.worktrees.remove({ planId: task.planId, taskId: task.id, branch, unmerged: "delete-branch" });
+      await repository.worktrees.remove({
+        planId: task.planId,
+        taskId: task.id,
+        branch,
+        // A branch that got nowhere yet needs no ref to keep it.
+        mergedInto: tip,
+        unmerged: "delete-branch",
+      });
       worktree = null;
       baseSha = null;
     }

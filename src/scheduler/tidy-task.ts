@@ -2,7 +2,10 @@ import { messageOf } from "../errors.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
 
-/** Gives the worktree of a finished task back; its branch goes too when it is merged. Harmless when repeated. */
+/**
+ * Gives the worktree of a finished task back. Its branch goes too when it is merged; one of a skipped task goes in any
+ * case, what it has of its own kept by a ref. Harmless when repeated.
+ */
 export async function tidyTask(parts: Parts, task: TaskRecord): Promise<void> {
   const work = parts.store.tasks.getWork(task.planId, task.id);
   if (work?.worktree == null || work.branch === null) return;
@@ -12,6 +15,8 @@ export async function tidyTask(parts: Parts, task: TaskRecord): Promise<void> {
       taskId: task.id,
       branch: work.branch,
       mergedInto: `refs/heads/${parts.board.plan(task.planId).record.target}`,
+      // What was skipped will not be merged any more; `merge: none` asked for the branch.
+      ...(task.state === "skipped" ? { unmerged: "delete-branch" } : {}),
     });
     parts.store.transaction(() => parts.store.tasks.setWork(task.planId, task.id, { worktree: null }));
   } catch (thrown) {

@@ -68,6 +68,19 @@ test("a running task: paused it ends and keeps its place, resumed it goes on; ca
   expect(repo.read("paused.txt")).toBe("x\n");
 });
 
+test("what is skipped gives its worktree and branch back; its work is kept, and where there is none no ref stays", async () => {
+  await repo.submit("given-up", [
+    { id: "worked", prompt: "echo half > half.txt; exit 1" },
+    { id: "idle", prompt: "exit 1" },
+  ]);
+  expect(await repo.settled("given-up")).toBe("failed");
+  for (const id of ["worked", "idle"]) expect(await act("skip", { task: `given-up/${id}` })).toBe("ok");
+  await until("both are gone", () => !repo.git("worktree", "list").includes("given-up"));
+  await until("the branches too", () => !repo.git("branch", "--list").includes("given-up"));
+  expect(repo.keptRefs().filter((ref) => ref.includes("given-up/"))).toHaveLength(1);
+  expect(repo.git("show", "refs/orchestrator/kept/given-up/worked/1:half.txt").trim()).toBe("half");
+});
+
 test("a plan: paused it starts nothing and ends what runs; resumed it goes on; cancelled all ends", async () => {
   const tasks = [
     { id: "one", prompt: gated("one") },

@@ -146,14 +146,15 @@ export class AppAccess {
     if (board.hasPlan(planId)) return planId;
     const row = store.plans.get(planId);
     if (row === null) {
-      const near = nearestName(
-        planId,
-        store.plans.list().map((plan) => plan.id),
-      );
-      throw new AppError(
-        "PLAN_NOT_FOUND",
-        `there is no plan "${planId}"${near === null ? "" : `; did you mean "${near}"?`}`,
-      );
+      const names = store.plans.list().map((plan) => plan.id);
+      const near = nearestName(planId, names);
+      const hint =
+        near !== null
+          ? `did you mean "${near}"?`
+          : names.length === 0
+            ? "none was made here yet"
+            : `the last ones are ${names.slice(-5).join(", ")}`;
+      throw new AppError("PLAN_NOT_FOUND", `there is no plan "${planId}"; ${hint}`);
     }
     const { id, name, goal, target, maxConcurrent, budget, createdAtMs, paused } = row;
     addPlan(

@@ -28,11 +28,9 @@ export function renderChange(event: StoredEvent): Line | null {
 export function describeEvent(body: EventBody): Span[] {
   switch (body.type) {
     case "engine-started":
-      return [
-        `engine ${body.version} started${body.recovered === 0 ? "" : `, ${body.recovered} tasks taken up again`}`,
-      ];
+      return [`${body.version} started${body.recovered === 0 ? "" : `, ${body.recovered} tasks taken up again`}`];
     case "engine-stopping":
-      return [`engine ends: ${body.reason}`];
+      return [`ends: ${body.reason}`];
     case "plan-created":
       return [`plan made: ${body.tasks} tasks into ${body.target}`];
     case "plan-changed":

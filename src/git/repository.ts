@@ -101,12 +101,17 @@ export class Repository {
     return (await this.branchTip(name)) !== null;
   }
 
-  /** Throws INPUT_INVALID for a name that can't be, is reserved or is taken. */
-  async createBranch(name: string, fromSha: string): Promise<void> {
+  /** Changes nothing. Throws INPUT_INVALID for a name that no branch can have, or that is reserved. */
+  async checkNewBranch(name: string): Promise<void> {
     await refs.checkBranchName(this.#core.place, name);
     if (/^orchestrator(\/|$)/i.test(name)) {
       throw new AppError("INPUT_INVALID", `Branches named ${name} are made by the orchestrator. Choose another name.`);
     }
+  }
+
+  /** Throws INPUT_INVALID for a name that can't be, is reserved or is taken. */
+  async createBranch(name: string, fromSha: string): Promise<void> {
+    await this.checkNewBranch(name);
     const change = { ref: refs.BRANCHES + name, to: fromSha, expected: null };
     const outcome = await this.#core.mutate(async () => {
       if (await this.branchExists(name)) return { type: "changed" } as const;

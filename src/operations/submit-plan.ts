@@ -104,6 +104,9 @@ async function findTarget(
       "HEAD is detached here, so there is no branch to merge into: name one with `target`, or make one with `into` (--into NAME)",
     );
   }
+  if (target !== null && /^orchestrator(\/|$)/i.test(target)) {
+    throw new AppError("TARGET_NOT_FOUND", `"${target}" is a branch of the orchestrator's own: choose another target`);
+  }
   const startSha = target === null ? await repository.resolve("HEAD") : await repository.branchTip(target);
   if (startSha === null) {
     throw new AppError(
@@ -114,10 +117,8 @@ async function findTarget(
       },
     );
   }
-  if (target !== null && /^orchestrator(\/|$)/i.test(target)) {
-    throw new AppError("TARGET_NOT_FOUND", `"${target}" is a branch of the orchestrator's own: choose another target`);
-  }
   if (into === null) return { target: target ?? "", startSha, newBranch: null };
+  await repository.checkNewBranch(into);
   // The same plan again finds its branch there already.
   const exists = await repository.branchExists(into);
   return {

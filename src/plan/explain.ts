@@ -37,7 +37,7 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
       return {
         ...plain,
         code: "blocked",
-        message: `blocked: ${listed(names)} failed or is blocked`,
+        message: `${listed(names)} failed or is blocked`,
         command: root === null ? null : `orchestrator retry ${taskKey(root.record)}`,
         waitsFor: names,
       };

@@ -31,7 +31,7 @@ export function checkGraph(nodes: readonly GraphNode[]): string[] {
       throw new AppError(
         "PLAN_UNKNOWN_DEPENDENCY",
         `task "${node.id}" depends on "${dependency.slice(0, 64)}", which is no task of this plan` +
-          (near === null ? "" : `; did you mean "${near}"?`),
+          (near === null ? ": add that task, or take it out of `dependsOn`" : `; did you mean "${near}"?`),
         { details: { task: node.id, dependency: dependency.slice(0, 64) } },
       );
     }

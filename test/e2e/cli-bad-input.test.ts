@@ -16,10 +16,11 @@ function expectRefusal({ code, stdout, stderr }: CliResult, expected: { code: nu
 }
 
 /** What stands beside git's own things, after a moment's look: no state, no worktree, no ref, no process. */
-function expectNoTrace({ git, repository, folder }: CliScene): void {
+function expectNoTrace(scene: CliScene): void {
+  const { repository, folder } = scene;
   expect(existsSync(join(repository, ".git", "orchestrator"))).toBe(false);
-  expect(git("for-each-ref", "--format=%(refname)").trim()).toBe("refs/heads/main");
-  expect(git("worktree", "list").trim().split("\n")).toHaveLength(1);
+  expect(scene.git("for-each-ref", "--format=%(refname)").trim()).toBe("refs/heads/main");
+  expect(scene.git("worktree", "list").trim().split("\n")).toHaveLength(1);
   expect(existsSync(join(folder, "home", "worktrees"))).toBe(false);
 }
 

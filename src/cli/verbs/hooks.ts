@@ -23,6 +23,6 @@ export const runHooks: VerbRunner = async (invocation, terminal) => {
     for (const warning of report.warnings) terminal.note(`note: ${warning}`);
     return EXIT.succeeded;
   } finally {
-    session.close();
+    await session.close();
   }
 };

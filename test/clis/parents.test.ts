@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { afterEach, expect, test } from "vitest";
-import { CLI_NAMES, jsonIn, type CliName, type ModelAct, type ModelScript } from "./support/models.ts";
+import { CLI_NAMES, jsonIn, type CliName, type ModelAct, type ModelScript, type ModelTurn } from "./support/models.ts";
 import { PIPE, PROGRAMS, until, World, type Finished } from "./support/world.ts";
 
 let world: World;
@@ -18,49 +18,48 @@ afterEach(async () => {
 const OPERATOR_TOOLS = ["control", "create_plan", "spawn_agent", "task_status", "update_plan"];
 const SATELLITE_TOOLS = ["report_result", "task_context", "ask_orchestrator"];
 
-/** Registers the server with a CLI by the way that README gives, `npx -y orchestrator-mcp` being this build. */
-async function register(cli: CliName): Promise<void> {
-  const server = ["node", PIPE];
+const README = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+
+/** A block of README's as it stands there, `npx -y orchestrator-mcp` being this build. */
+function fromReadme(language: string, begin: string): string {
+  const blocks = [...README.matchAll(/^```(\w+)\n([^]*?)^```$/gm)];
+  const block = blocks.find(([, name, text]) => name === language && text?.startsWith(begin))?.[2];
+  if (block === undefined) throw new Error(`README has no ${language} that begins with ${begin}`);
+  const built = block
+    .replace("npx -y orchestrator-mcp", `node '${PIPE}'`)
+    .replace(/"npx"|(?<=cmd: )npx/, '"node"')
+    .replace('["-y", "orchestrator-mcp"]', `[${JSON.stringify(PIPE)}]`);
+  expect(built).toContain(PIPE);
+  return built;
+}
+
+/** Registers the server with a CLI by copy and paste. `without`: a setting of Codex that is left out. */
+async function register(cli: CliName, without?: string): Promise<void> {
   switch (cli) {
     case "claude": {
-      const added = await world.run(PROGRAMS.claude, ["mcp", "add", "orchestrator-mcp", "--", ...server]);
+      const command = fromReadme("sh", "claude mcp add").replace("claude", `'${PROGRAMS.claude}'`);
+      const added = await world.run("/bin/sh", ["-c", command]);
       expect(added.exitCode, added.stderr).toBe(0);
       return;
     }
     case "codex": {
-      const added = await world.run(PROGRAMS.codex, ["mcp", "add", "orchestrator-mcp", "--", ...server]);
-      expect(added.exitCode, added.stderr).toBe(0);
-      codexServerSettings('default_tools_approval_mode = "approve"', "required = true");
+      const table = fromReadme("toml", "[mcp_servers.orchestrator-mcp]");
+      const setting = new RegExp(`^${without ?? "$^"} = (?:\\[[^\\]]*\\]|.*)\n`, "m");
+      if (without !== undefined) expect(table).toMatch(setting);
+      world.put("home/.codex/config.toml", `${world.model("codex").codexConfig()}\n${table.replace(setting, "")}`);
       return;
     }
     case "goose":
-      world.put(
-        "home/.config/goose/config.yaml",
-        `extensions:
-  orchestrator-mcp:
-    type: stdio
-    name: orchestrator-mcp
-    enabled: true
-    cmd: node
-    args: ["${PIPE}"]
-    timeout: 300
-`,
-      );
+      world.put("home/.config/goose/config.yaml", fromReadme("yaml", "extensions:"));
   }
 }
 
-/** Lines for the server's table in config.toml. */
-function codexServerSettings(...lines: readonly string[]): void {
-  const toml = readFileSync(`${world.home}/.codex/config.toml`, "utf8");
-  const table = "[mcp_servers.orchestrator-mcp]\n";
-  expect(toml).toContain(table);
-  world.put("home/.codex/config.toml", toml.replace(table, `${table}${lines.join("\n")}\n`));
-}
+const CLAUDE_MAY = "--allowedTools=mcp__orchestrator-mcp";
 
 /** A headless turn of the parent. */
-function ask(cli: CliName, prompt: string): Promise<Finished> {
+function ask(cli: CliName, prompt: string, claudeMay = [CLAUDE_MAY]): Promise<Finished> {
   const args: Readonly<Record<CliName, readonly string[]>> = {
-    claude: ["--print", "--allowedTools=mcp__orchestrator-mcp"],
+    claude: ["--print", ...claudeMay],
     codex: ["exec", "-"],
     goose: ["run", "--instructions=-"],
   };
@@ -104,6 +103,18 @@ const BIG = {
   tasks: Array.from({ length: 50 }, (_, index) => ({ ...made(`task-${index}`), title: `Do part ${index} of it` })),
 };
 
+/** Characters that our tools take in a request, with what the CLI puts around them. */
+function costOfTools(cli: CliName, turn: ModelTurn | undefined): number {
+  if (cli === "codex") {
+    const found = JSON.parse(turn?.results[0] ?? "[]") as { readonly name: string }[];
+    return JSON.stringify(found.find(({ name }) => name === "mcp__orchestrator_mcp")).length;
+  }
+  const { tools } = JSON.parse(turn?.everything ?? "{}") as { tools: unknown[] };
+  const ours = tools.map((tool) => JSON.stringify(tool)).filter((tool) => tool.includes("orchestrator-mcp__"));
+  expect(ours).toHaveLength(OPERATOR_TOOLS.length);
+  return ours.join("").length;
+}
+
 test.each(CLI_NAMES)("M1, M2: %s as the parent drives a plan to its end by following `next`", async (cli) => {
   world = await World.open({ clis: [cli] });
   await register(cli);
@@ -139,8 +150,31 @@ test.each(CLI_NAMES)("M1, M2: %s as the parent drives a plan to its end by follo
   // Codex lists what it found in the result of the search, the others offer all from the start.
   const offered =
     cli === "codex" ? (model.turns.at(-1)?.results[0] ?? "") : (model.turns.at(-1)?.tools.join("\n") ?? "");
+  // What they cost each of its requests, as they really reach it; Codex's model sees them when it searches.
+  expect(costOfTools(cli, model.turns.at(-1))).toBeLessThan(11_000);
   for (const tool of OPERATOR_TOOLS) expect(offered).toMatch(new RegExp(`\\b(?:[a-z_-]+__)?${tool}\\b`));
   for (const tool of SATELLITE_TOOLS) expect(offered).not.toContain(tool);
+});
+
+test("README's word: a headless Claude that is allowed no tool of ours is denied it, and ends as if all were well", async () => {
+  world = await World.open({ clis: ["claude"] });
+  expect(README).toContain(CLAUDE_MAY);
+  await register("claude");
+  const model = world.model("claude");
+  model.setScript(({ results }) => (results.length === 0 ? { tool: "create_plan", input: PLAN } : { say: "denied" }));
+  expect((await ask("claude", "go", [])).exitCode).toBe(0);
+  expect(model.turns.at(-1)?.results[0]).toMatch(/permission/i);
+  expect(await plans()).toEqual([]);
+});
+
+test("README's word: a headless Codex without the approval mode refuses what changes something", async () => {
+  world = await World.open({ clis: ["codex"] });
+  await register("codex", "default_tools_approval_mode");
+  const model = world.model("codex");
+  model.setScript(({ results }) => (results.length === 0 ? { tool: "create_plan", input: PLAN } : { say: "refused" }));
+  expect((await ask("codex", "go")).exitCode).toBe(0);
+  expect(model.turns.at(-1)?.results[0]).toMatch(/approval/i);
+  expect(await plans()).toEqual([]);
 });
 
 test("a Claude parent takes the server from the project's .mcp.json, the file of this package", async () => {
@@ -174,7 +208,7 @@ test("a Codex parent hands on the variables that `env_vars` names, and without t
   world = await World.open({ clis: ["codex", "claude"] });
   // Codex gives its servers HOME, PATH and the like, nothing else: the config is where HOME says.
   world.put("home/.orchestrator/config.json", readFileSync(`${world.folder}/orchestrator-home/config.json`, "utf8"));
-  await register("codex");
+  await register("codex", "env_vars");
   const tasks = [{ id: "a", agent: "coder-claude", prompt: "Say something.", writes: [] }];
   const codex = world.model("codex");
   codex.setScript(({ results }) => {
@@ -188,7 +222,7 @@ test("a Codex parent hands on the variables that `env_vars` names, and without t
   expect(stuck).toMatch(/"code":"auth".*login/);
   expect(world.model("claude").turns).toEqual([]);
 
-  codexServerSettings('env_vars = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]');
+  await register("codex");
   codex.setScript(follower("codex", nextCall("codex", stuck) ?? { say: "?" }));
   world.model("claude").setScript(() => ({ say: "SAID" }));
   expect((await ask("codex", "go on")).exitCode).toBe(0);
@@ -199,10 +233,10 @@ test("a Codex parent hands on the variables that `env_vars` names, and without t
 test("S3: an engine that is killed under a parent's create_plan makes one plan", async () => {
   world = await World.open({ clis: ["claude"] });
   await register("claude");
-  world.model("claude").setScript(({ results }) => {
+  world.model("claude").setScript(async ({ results }) => {
     if (results.length > 0) return { say: "done" };
     // It takes the call and does nothing with it; then it is gone.
-    const pid = world.enginePid();
+    const pid = await world.untilEngine();
     process.kill(pid, "SIGSTOP");
     setTimeout(() => process.kill(pid, "SIGKILL"), 500);
     return { tool: "create_plan", input: ONCE };
@@ -216,7 +250,7 @@ test("S3: an engine that is killed under a parent's create_plan makes one plan",
 test("S3: also when the plan was made and only the answer was lost", async () => {
   world = await World.open({ clis: [] });
   const client = await openPipe();
-  const pid = world.enginePid();
+  const pid = await world.untilEngine();
   process.kill(pid, "SIGSTOP");
   // The answers before it fill the socket, so that the one that counts can't leave the engine.
   const before = Array.from({ length: 60 }, (_, index) => ({ id: 100 + index, method: "tools/list" }));

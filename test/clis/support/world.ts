@@ -277,6 +277,12 @@ export class World {
     return this.untilPlan(id, (plan) => plan.state !== "running");
   }
 
+  /** Waits for the engine that somebody has started: a pipe answers its host before there is one. */
+  async untilEngine(): Promise<number> {
+    await until("there is an engine", () => existsSync(join(this.stateFolder, "engine.json")));
+    return this.enginePid();
+  }
+
   /** The engine's own words about itself. */
   enginePid(): number {
     const file = join(this.stateFolder, "engine.json");
@@ -305,6 +311,8 @@ export class World {
 
   /** Stops the engine and waits until nothing of this world lives. */
   async stop(): Promise<void> {
+    // One whose starter has gone again is there before its engine.json, and nobody else would end it for minutes.
+    await this.#untilEngineIsKnown();
     if (existsSync(join(this.stateFolder, "engine.json"))) {
       await this.call("stop_engine", {}).catch(() => undefined);
     }
@@ -312,6 +320,12 @@ export class World {
     await until("nothing of this world lives", () => this.processes().length === 0).catch((thrown: unknown) => {
       throw new Error(`${String(thrown)}: ${this.processes().join("\n")}`);
     });
+  }
+
+  #untilEngineIsKnown(): Promise<void> {
+    const isKnown = (): boolean => existsSync(join(this.stateFolder, "engine.json"));
+    const begins = (): boolean => this.processes().some((line) => line.includes("engine-main"));
+    return until("an engine that begins tells of itself", () => isKnown() || !begins());
   }
 
   async leave(): Promise<void> {

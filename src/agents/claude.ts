@@ -35,7 +35,7 @@ export const claudeBackend: AgentBackend = {
     "CLAUDE_CODE_OAUTH_TOKEN",
     "CLAUDE_CONFIG_DIR",
     "CLAUDE_CODE_USE_*",
-    "CLAUDE_CODE_SKIP_*_AUTH",
+    "CLAUDE_CODE_SKIP_*",
     "AWS_PROFILE",
     "AWS_REGION",
     "AWS_BEARER_TOKEN_BEDROCK",

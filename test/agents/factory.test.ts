@@ -22,3 +22,7 @@ test("B1: an unknown kind is a clear error that names the kinds there are and th
     expect(() => createBackend(kind)).toThrow(expect.objectContaining({ code: "BACKEND_NOT_FOUND" }));
   }
 });
+
+test.each(BACKEND_KINDS)("%s: each variable it passes by default is a name or a prefix, as they are read", (kind) => {
+  for (const pattern of createBackend(kind).defaultPassEnv) expect(pattern).toMatch(/^[A-Z_]+\*?$/);
+});

@@ -145,6 +145,23 @@ export const VERBS: readonly Verb[] = [
     load: () => Promise.reject(new Error("main.ts and command.ts run it without this table")),
   },
   {
+    name: "init",
+    usage: "[--yes] [--dry-run] [--undo]",
+    help: "set up this repository and register in the agent CLIs that are here",
+    details: [
+      "Writes a config to begin with, installs the git hooks, and registers this program as MCP server orchestrator-mcp in",
+      "Claude Code, Codex and Goose. Says what it changes, file by file; what is there already stays as it is. Ends with 1",
+      "when something was left for a person.",
+    ],
+    options: {
+      yes,
+      "dry-run": { type: "boolean", help: "only show what would be done" },
+      undo: { type: "boolean", help: "take back what init did" },
+    },
+    positionals: none,
+    load: async () => (await import("./verbs/init.ts")).runInit,
+  },
+  {
     name: "doctor",
     usage: "",
     help: "check what is needed here and say what mends it",
@@ -220,7 +237,6 @@ export const LATER_VERBS: readonly string[] = [
   "undo",
   "tui",
   "wake",
-  "init",
   "clean",
   "ask",
 ];

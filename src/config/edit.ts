@@ -195,7 +195,8 @@ function refuseMissingList(text: string, path: Path, key: string): void {
   });
 }
 
-function formattingOf(text: string): FormattingOptions {
+/** How `text` is laid out, so that what is added looks like what is there. */
+export function formattingOf(text: string): FormattingOptions {
   const indent = /^([ \t]+)\S/m.exec(text)?.[1] ?? "  ";
   const eol = text.includes("\r\n") ? "\r\n" : "\n";
   return { insertSpaces: !indent.startsWith("\t"), tabSize: indent.startsWith("\t") ? 4 : indent.length, eol };

@@ -8,7 +8,7 @@ import type { Config } from "../../config/index.ts";
 import { selectVariables } from "../../engine/environment.ts";
 import { AppError, messageOf } from "../../errors.ts";
 import type { Finding } from "../render-doctor.ts";
-import { runTool } from "./run-tool.ts";
+import { runTool } from "../run-tool.ts";
 
 /** How a person signs in, and the file that shows that somebody did. */
 const SIGN_IN: Readonly<Record<string, { readonly how: string; readonly files: () => readonly string[] }>> = {

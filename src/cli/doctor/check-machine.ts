@@ -2,7 +2,7 @@
 import { messageOf } from "../../errors.ts";
 import { compareVersions } from "../../engine/version.ts";
 import type { Finding } from "../render-doctor.ts";
-import { runTool } from "./run-tool.ts";
+import { runTool } from "../run-tool.ts";
 
 /** Of package.json's `engines`. */
 const LEAST_NODE = "20.19.0";

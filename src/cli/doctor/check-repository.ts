@@ -7,7 +7,7 @@ import { readPackageVersion } from "../../engine/version.ts";
 import { messageOf } from "../../errors.ts";
 import { findRepositoryFor, openRunningEngine, type Output } from "../engine-session.ts";
 import type { Finding } from "../render-doctor.ts";
-import { runTool } from "./run-tool.ts";
+import { runTool } from "../run-tool.ts";
 
 export interface CheckedRepository {
   readonly repository: FoundRepository | null;

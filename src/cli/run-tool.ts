@@ -11,7 +11,12 @@ export interface ToolAnswer {
 }
 
 /** Never rejects. */
-export function runTool(file: string, args: readonly string[], cwd?: string): Promise<ToolAnswer> {
+export function runTool(
+  file: string,
+  args: readonly string[],
+  cwd?: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<ToolAnswer> {
   return new Promise((resolve) => {
     const child = execFile(
       file,
@@ -19,16 +24,21 @@ export function runTool(file: string, args: readonly string[], cwd?: string): Pr
       {
         timeout: TIMEOUT_MS,
         maxBuffer: MAX_OUTPUT_BYTES,
-        env: toolEnvironment(),
+        env: { ...toolEnvironment(), ...environment },
         ...(cwd === undefined ? {} : { cwd }),
       },
       (error, stdout, stderr) => {
-        const problem = error === null ? "" : stderr.trim() === "" ? error.message : stderr.trim();
-        resolve({ isOk: error === null, stdout, problem: problem.split("\n", 1)[0] ?? "" });
+        resolve({ isOk: error === null, stdout, problem: error === null ? "" : problemIn(stderr, error.message) });
       },
     );
     child.stdin?.end();
   });
+}
+
+/** The first line that is more than a warning. */
+function problemIn(stderr: string, otherwise: string): string {
+  const lines = stderr.split("\n").filter((line) => line.trim() !== "" && !/^warning/i.test(line));
+  return (lines[0] ?? otherwise).split("\n", 1)[0] ?? "";
 }
 
 /** GIT_DIR and its relatives would make git speak of another repository. */

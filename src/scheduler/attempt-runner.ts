@@ -24,7 +24,7 @@ import type { ProviderSettings } from "./settings.ts";
 import { watchForStall } from "./stall-watch.ts";
 import { takeDecomposition } from "./take-decomposition.ts";
 import { openWorktree } from "./task-place.ts";
-import { setUpWorktree } from "./worktree-setup.ts";
+import { excludeVariables, setUpWorktree } from "./worktree-setup.ts";
 
 interface LiveAttempt {
   readonly id: string;
@@ -128,7 +128,13 @@ export class AttemptRunner {
     const place = await openWorktree(this.#parts, task, { isRepeatable: !backend.hasSessions });
     if (place.type === "wait") return { type: "not-started", wait: place.wait };
     if (place.type === "failed") return failure("worktree-failed", place.message, null);
-    const problem = await setUpWorktree(this.#parts, task, place.place, settings, taskVariables(task, live.slot));
+    const variables = taskVariables(task, live.slot);
+    const problem = await setUpWorktree(this.#parts, task, place.place, settings, variables, (child) => {
+      live.process = child;
+      if (live.stopReason !== null) void child.stop(live.stopReason);
+    });
+    live.process = null;
+    if (live.stopReason !== null) return stoppedBy(live.stopReason);
     if (problem !== null) return failure("worktree-failed", problem, null);
     return { place: place.place, role, settings, providerSettings, provider, backend, slot: live.slot };
   }
@@ -242,13 +248,14 @@ export class AttemptRunner {
         if (event.type === "session") this.#noteSession(task, live, prepared, event.sessionId);
       }
     };
+    const exclude = await excludeVariables(prepared.place.gitDir);
     const child = processes.start({
       id: live.id,
       label: `${taskKey(task)} (${prepared.provider.name})`,
       file: command.file,
       args: command.args,
       cwd: command.cwd,
-      env: { ...environment, ...command.env, ...taskVariables(task, prepared.slot) },
+      env: { ...environment, ...command.env, ...exclude, ...taskVariables(task, prepared.slot) },
       stdin: command.stdin,
       deadlineMs: task.spec.timeoutMinutes * 60_000,
       killGraceMs: prepared.settings.killGraceMs,

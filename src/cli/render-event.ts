@@ -57,6 +57,8 @@ export function describeEvent(body: EventBody): Span[] {
       return [`attempt ${body.number} ${body.outcome}${because(body.cause, body.message)}${cost(body.costUsd)}`];
     case "report":
       return [`reported ${body.status}: ${body.summary}`];
+    case "message":
+      return [`${body.sender} says: ${body.text}`];
     case "merge-started":
       return [`merging into ${body.target}`];
     case "merge-ended": {

@@ -62,6 +62,18 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/spawn.ts")).runSpawn,
   },
   {
+    name: "tell",
+    usage: "PLAN/TASK MESSAGE|-",
+    help: "say something to a task's agent, whatever it does",
+    details: [
+      "An agent at work hears it in this turn or right after it, one that waits in its next turn; a task that failed or was",
+      "cancelled is opened again, and one that is done goes on in a new task. The answer says which, and names the task.",
+    ],
+    options: {},
+    positionals: { min: 2, max: 2, what: "PLAN/TASK MESSAGE" },
+    load: async () => (await import("./verbs/tell.ts")).runTell,
+  },
+  {
     name: "edit",
     usage: "PLAN FILE|-",
     help: "change a plan that runs: FILE is JSON or YAML with add, change and drop",
@@ -230,7 +242,6 @@ export const VERBS: readonly Verb[] = [
 
 /** Promised and not there yet: told apart from a typing error. */
 export const LATER_VERBS: readonly string[] = [
-  "tell",
   "open",
   "questions",
   "answer",

@@ -43,6 +43,8 @@ export type EventBody =
       readonly tokens: number | null;
     }
   | { readonly type: "report"; readonly status: string; readonly summary: string }
+  /** Somebody said something to the task's agent. */
+  | { readonly type: "message"; readonly sender: string; readonly text: string }
   | { readonly type: "merge-started"; readonly target: string; readonly candidate: string | null }
   | {
       readonly type: "merge-ended";

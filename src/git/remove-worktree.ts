@@ -18,6 +18,8 @@ import { findRecord, writeMark, type WorktreeMark, type WorktreeRecord } from ".
 export interface RemoveOptions {
   readonly planId: string;
   readonly taskId: string;
+  /** As in `EnsureOptions`. */
+  readonly folder?: string;
   readonly branch: string;
   /** A commit or ref: the task's branch is deleted when all of it is in there. */
   readonly mergedInto?: string;
@@ -36,7 +38,9 @@ export interface Removal {
 }
 
 export async function removeWorktree(core: RepositoryCore, options: RemoveOptions): Promise<Removal> {
-  const record = await findRecord(core.commonDir, taskPath(core, options.planId, options.taskId));
+  const found = await findRecord(core.commonDir, taskPath(core, options.planId, options.folder ?? options.taskId));
+  // The folder may have passed to a task that goes on in it: this one has given it back already.
+  const record = found?.mark?.kind === "task" && found.mark.taskId !== options.taskId ? null : found;
   const kept: KeptRef[] = [];
   const keptFolders: string[] = [];
   if (record?.mark?.kind === "task" && record.mark.isBeingRemoved !== true) {

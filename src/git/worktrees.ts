@@ -28,6 +28,8 @@ type TaskMark = WorktreeMark & { readonly kind: "task" };
 export interface EnsureOptions {
   readonly planId: string;
   readonly taskId: string;
+  /** The task that the folder is named after: another one where this task goes on in its folder. Default: itself. */
+  readonly folder?: string;
   readonly branch: string;
   /** The branch begins here when it is made. */
   readonly startSha: string;
@@ -180,7 +182,7 @@ export class TaskWorktrees {
 
 async function ensureWorktree(core: RepositoryCore, options: EnsureOptions): Promise<TaskWorktree> {
   const { planId, taskId, branch, startSha } = options;
-  const path = taskPath(core, planId, taskId);
+  const path = taskPath(core, planId, options.folder ?? taskId);
   const record = await findRecord(core.commonDir, path);
   if (record?.mark?.kind === "task" && isComplete(record)) return await adopt(core, path, record, record.mark, branch);
   const kept = record === null ? [] : await discard(core, record);

@@ -10,7 +10,7 @@ const input = taskInputSchema
     prompt: taskInputSchema.shape.prompt,
     plan: z.string().max(64).optional().describe("Add it to this plan; left out: a plan of its own."),
     task: TASK_NAME.optional().describe(
-      "Sends `prompt` as another turn to the agent of this task (PLAN/TASK), which ran before.",
+      "Says `prompt` to the agent of this task (PLAN/TASK), whatever its state; goes with `prompt` and `key` alone.",
     ),
     target: z.string().max(250).optional().describe("Branch to merge into, for a plan of its own."),
     key: KEY,
@@ -22,7 +22,9 @@ const output = z.object({
   summary: z.string(),
   next: z.string(),
   plan: z.string(),
-  task: z.string().describe("PLAN/TASK"),
+  task: z
+    .string()
+    .describe("PLAN/TASK. With `task`: the task that carries the message, a new one when that one has ended."),
   warnings: z.array(z.string()),
 });
 
@@ -33,7 +35,7 @@ export const spawnAgent: Operation<SpawnAgentInput, SpawnAgentOutput> = {
   name: "spawn_agent",
   title: "Start one agent",
   description:
-    "Starts one more agent, now or after `dependsOn`, in a plan or alone; its work is merged like any task's, and its fields are those of a task in create_plan. With `task`: another turn of an agent that ran before. Answers at once; follow it with task_status.",
+    "Starts one more agent, now or after `dependsOn`, in a plan or alone; its work is merged like any task's, and its fields are those of a task in create_plan. With `task`: says something to an agent that is there, in its own conversation; one that is done goes on in a new task. Answers at once; follow it with task_status.",
   audience: "operator",
   isTool: true,
   isReading: false,

@@ -1,4 +1,4 @@
-/** spawn_agent: one more task, in a plan that is there or in one of its own. */
+/** spawn_agent: one more task, in a plan that is there or in one of its own; or a message to an agent that is there. */
 import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
 import { freeId, slugOf } from "../plan/plan-id.ts";
@@ -8,14 +8,10 @@ import { nextCall } from "./next-call.ts";
 import type { ActingCall } from "./operation.ts";
 import type { SpawnAgentInput, SpawnAgentOutput } from "./spawn-agent.ts";
 import { submitPlan } from "./submit-plan.ts";
+import { tellAgent } from "./tell-agent.ts";
 
 export async function spawn(app: App, value: SpawnAgentInput, call: ActingCall): Promise<SpawnAgentOutput> {
-  if (value.task !== undefined) {
-    throw new AppError(
-      "NOT_SUPPORTED",
-      "another turn for an agent that ran before is not in this version yet; give `prompt` without `task` for a new agent",
-    );
-  }
+  if (value.task !== undefined) return await tellAgent(app, value, call);
   const { plan, key: _key, target, task: _task, ...input } = value;
   if (plan === undefined) return await spawnAlone(app, input, target, call);
   if (target !== undefined)

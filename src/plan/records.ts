@@ -24,6 +24,8 @@ export interface TaskSpec {
   readonly priority: number;
   /** Null: the config's for causes that pass by themselves, none for a command that failed. */
   readonly retries: number | null;
+  /** The task whose agent goes on here, in its conversation and its folder: set when something is said to it after its end. */
+  readonly continues: string | null;
 }
 
 export interface Budget {

@@ -178,6 +178,7 @@ export function normalizeTask(input: TaskInput): TaskSpec {
     timeoutMinutes: input.timeoutMinutes ?? 60,
     priority: input.priority ?? 0,
     retries: input.retries ?? null,
+    continues: null,
   };
 }
 

@@ -37,16 +37,13 @@ export function requestFor(
 ): TurnWithMail {
   const { engineId, satellite, repository } = parts;
   const { place, role, backend, providerSettings } = prepared;
-  const session = sessionFor(parts, task, prepared);
-  const mail = mailFor(parts, task, prepared, session !== null);
+  const conversation = conversationFor(parts, task, prepared);
+  const mail = mailFor(parts, task, prepared, conversation);
   const env = { ...satellite.environment, ORCHESTRATOR_ATTEMPT: attemptMark(engineId, attemptId) };
   const request: TurnRequest = {
     attemptId,
-    prompt:
-      backend.kind === "command"
-        ? task.spec.prompt
-        : promptOf(parts, task, prepared, { continuesSession: session !== null, mail }),
-    session,
+    prompt: backend.kind === "command" ? task.spec.prompt : promptOf(parts, task, prepared, conversation, mail),
+    session: conversation.session,
     worktree: place.path,
     gitDir: place.gitDir,
     gitCommonDir: repository.commonDir,
@@ -66,8 +63,8 @@ export function requestFor(
  * A session that takes over for another is told again what that one was told. A command has no ears: what was said to a
  * task before it was changed into one counts as told, or it would never end.
  */
-function mailFor(parts: Parts, task: TaskRecord, { place }: Prepared, continuesSession: boolean): Mail[] {
-  const takesOver = !continuesSession && !place.isFirst && task.nextTurn.kind !== "start";
+function mailFor(parts: Parts, task: TaskRecord, { place }: Prepared, { whose }: Conversation): Mail[] {
+  const takesOver = whose === "nobody's" && !place.isFirst && task.nextTurn.kind !== "start";
   return takesOver ? allMail(parts, task) : undeliveredMail(parts, task);
 }
 
@@ -75,19 +72,21 @@ function promptOf(
   parts: Parts,
   task: TaskRecord,
   { place, backend, settings }: Prepared,
-  { continuesSession, mail }: { readonly continuesSession: boolean; readonly mail: readonly Mail[] },
+  { whose }: Conversation,
+  mail: readonly Mail[],
 ): string {
   const { store, board } = parts;
   const plan = board.plan(task.planId);
   const work = store.tasks.listWork(task.planId);
   const { spec } = task;
   const turn: NextTurn = place.isFirst ? { kind: "start", note: null } : task.nextTurn;
-  const lastWords = continuesSession
-    ? null
-    : (store.attempts.listByTask(task.planId, task.id).at(-1)?.finalText ?? null);
+  const lastWords =
+    whose === "nobody's" ? (store.attempts.listByTask(task.planId, task.id).at(-1)?.finalText ?? null) : null;
   if (task.id === DECOMPOSE_TASK) {
+    const continuesSession = whose !== "nobody's";
     return decomposePrompt({ spec, settings, worktree: place.path, turn, continuesSession, lastWords, mail });
   }
+  const before = spec.continues === null ? undefined : plan.nodes.get(spec.continues)?.record;
   return promptFor({
     spec,
     goal: plan.record.goal,
@@ -95,7 +94,8 @@ function promptOf(
     target: plan.record.target,
     worktree: place.path,
     turn,
-    continuesSession,
+    conversation: whose,
+    before: before === undefined ? null : { spec: before.spec, isMerged: before.mergedSha !== null },
     dependencies: task.spec.dependsOn.map((id) => ({
       id,
       title: plan.nodes.get(id)?.record.spec.title ?? id,
@@ -107,14 +107,29 @@ function promptOf(
   });
 }
 
+interface Conversation {
+  readonly session: TurnRequest["session"];
+  /** The task's own, that of the task which it continues, or a new one that knows nothing. */
+  readonly whose: "its own" | "the earlier task's" | "nobody's";
+}
+
+const NEW_CONVERSATION: Conversation = { session: null, whose: "nobody's" };
+
 /** The conversation to go on with: only in the worktree it began in, and only when nothing says to start afresh. */
-function sessionFor(parts: Parts, task: TaskRecord, { place, role, backend }: Prepared): TurnRequest["session"] {
-  if (!backend.hasSessions || task.nextTurn.kind === "start" || task.nextTurn.kind === "hand-over") return null;
-  const session = parts.store.sessions.latest(task.planId, task.id, role.name);
-  if (session === null || !session.isUsable || session.kind !== backend.kind) return null;
-  if (session.worktree !== place.path) return null;
+function conversationFor(parts: Parts, task: TaskRecord, { place, role, backend }: Prepared): Conversation {
+  const { kind } = task.nextTurn;
+  if (!backend.hasSessions || kind === "hand-over") return NEW_CONVERSATION;
+  const { sessions } = parts.store;
+  const own = kind === "start" ? null : sessions.latest(task.planId, task.id, role.name);
+  const { continues } = task.spec;
+  const session = own ?? (continues === null ? null : sessions.latest(task.planId, continues, role.name));
+  if (session === null || !session.isUsable || session.kind !== backend.kind) return NEW_CONVERSATION;
+  if (session.worktree !== place.path) return NEW_CONVERSATION;
   const nothing = { tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 }, costUsd: null };
-  return { id: session.sessionId, totals: session.totals ?? nothing };
+  return {
+    session: { id: session.sessionId, totals: session.totals ?? nothing },
+    whose: own === null ? "the earlier task's" : "its own",
+  };
 }
 
 /** The agent's environment without what its own turn adds. Later layers win; our command stays first on its PATH. */

@@ -31,6 +31,8 @@ interface LiveAttempt {
   readonly slot: number;
   process: ManagedProcess | null;
   stopReason: StopReason | null;
+  /** The conversation it goes on with. */
+  session: TurnRequest["session"];
 }
 
 interface Spawning {
@@ -70,7 +72,13 @@ export class AttemptRunner {
 
   async run(task: TaskRecord): Promise<Ended<AttemptEnd>> {
     const key = taskKey(task);
-    const live: LiveAttempt = { id: this.#parts.ids.uuid(), slot: this.#freeSlot(), process: null, stopReason: null };
+    const live: LiveAttempt = {
+      id: this.#parts.ids.uuid(),
+      slot: this.#freeSlot(),
+      process: null,
+      stopReason: null,
+      session: null,
+    };
     this.#live.set(key, live);
     try {
       const prepared = await this.#prepare(task, live);
@@ -155,6 +163,7 @@ export class AttemptRunner {
       attemptId: live.id,
       scratchDir: join(folder, "scratch"),
     });
+    live.session = request.session;
     let command: TurnCommand;
     try {
       command = backend.buildTurn(request, provider);
@@ -294,7 +303,6 @@ export class AttemptRunner {
     const { store } = this.#parts;
     const { planId, id: taskId } = task;
     this.#commit(() => {
-      const known = store.sessions.latest(planId, taskId, role.name);
       store.sessions.save({
         planId,
         taskId,
@@ -302,7 +310,7 @@ export class AttemptRunner {
         kind: backend.kind,
         sessionId,
         worktree: place.path,
-        totals: known?.sessionId === sessionId ? known.totals : null,
+        totals: live.session?.id === sessionId ? live.session.totals : null,
         lastAttemptId: live.id,
         isUsable: true,
       });

@@ -9,8 +9,10 @@ export interface PromptFacts {
   readonly target: string;
   readonly worktree: string;
   readonly turn: NextTurn;
-  /** True when the conversation goes on: the agent knows its task already. */
-  readonly continuesSession: boolean;
+  /** Whose conversation goes on: in its own the agent knows its task already; nobody's is a new one. */
+  readonly conversation: "its own" | "the earlier task's" | "nobody's";
+  /** The ended task that this one continues. */
+  readonly before: { readonly spec: TaskSpec; readonly isMerged: boolean } | null;
   /** What the tasks that this one depends on reported. */
   readonly dependencies: readonly { readonly id: string; readonly title: string; readonly summary: string | null }[];
   /** What an earlier session of this task said last, for a hand-over. */
@@ -25,22 +27,43 @@ export interface PromptFacts {
 const MAX_QUOTED_CHARACTERS = 4_000;
 
 export function promptFor(facts: PromptFacts): string {
-  if (facts.continuesSession) return continuation(facts);
+  if (facts.conversation === "its own") return joined([whyItGoesOn(facts), mailPart(facts.mail)]);
+  if (facts.conversation === "the earlier task's") return followUp(facts);
   const { spec, turn } = facts;
-  const parts = [
+  return joined([
     "You carry out one task of a larger plan, alone in your own git worktree.",
     facts.goal === null ? null : `# The goal of the whole plan\n${facts.goal}`,
     `# Your task: ${spec.title}\n${spec.prompt}`,
+    beforePart(facts),
     dependencyPart(facts),
     rulesPart(facts),
     turn.kind === "start" ? null : handOverPart(facts),
     mailPart(facts.mail),
-  ];
-  return parts.filter((part) => part !== null).join("\n\n") + "\n";
+  ]);
 }
 
-function continuation(facts: PromptFacts): string {
-  return [whyItGoesOn(facts), mailPart(facts.mail)].filter((part) => part !== null).join("\n\n") + "\n";
+function joined(parts: readonly (string | null)[]): string {
+  return `${parts.filter((part) => part !== null).join("\n\n")}\n`;
+}
+
+/** The agent remembers what it did for the task before; what it must know is that this is another branch. */
+function followUp(facts: PromptFacts): string {
+  const { spec, turn, before, branch, target } = facts;
+  const became = before?.isMerged === true ? `was merged into ${target}` : "has ended";
+  return joined([
+    `Your work on "${before?.spec.title ?? spec.title}" ${became}. Now you are told something new, which is a task of its own: ` +
+      `you are in the same folder, on the new branch ${branch}.`,
+    turn.kind === "start" || turn.note === null ? null : turn.note,
+    `# A message to you from the operator\n${block(spec.prompt, "message")}`,
+    rulesPart(facts),
+    mailPart(facts.mail),
+  ]);
+}
+
+function beforePart({ before, target }: PromptFacts): string | null {
+  if (before === null) return null;
+  const became = before.isMerged ? `Its work is in ${target} and so in your worktree.` : "Its work was not merged.";
+  return `# What this goes on from\nAn agent whose conversation can't be continued carried out the task "${before.spec.title}". ${became} Its task was:\n${quoted(before.spec.prompt, "earlier task")}`;
 }
 
 function whyItGoesOn({ spec, turn, mail, hasTools }: PromptFacts): string {

@@ -118,6 +118,14 @@ export class Scheduler {
     return this.#runner.attemptOf(key);
   }
 
+  /** Whether the task's agent can be told something before its turn ends. */
+  hearsWhileWorking(_key: TaskKey): boolean {
+    return false;
+  }
+
+  /** Something new is there for the task's agent. */
+  tellWorking(_key: TaskKey): void {}
+
   #decide(): void {
     const { store, clock } = this.parts;
     let decisions: Decision[];

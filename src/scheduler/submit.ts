@@ -198,6 +198,11 @@ export function checkEdit(parts: Parts, planId: string, edit: PlanEdit): readonl
   const kept = [...plan.nodes.values()].map((node) => node.record.spec).filter((spec) => !dropped.has(spec.id));
   const specs = [...kept.map((spec) => changed.get(spec.id) ?? spec), ...edit.add];
   checkGraph(specs);
+  for (const { id, continues, dependsOn } of specs) {
+    // Two of a chain at once would share a folder and a conversation.
+    if (continues === null || dependsOn.includes(continues)) continue;
+    throw new AppError("PLAN_INVALID", `task "${id}" continues "${continues}", so it must depend on it`);
+  }
   return specs;
 }
 

@@ -4,6 +4,8 @@ import type { TaskRecord } from "../plan/records.ts";
 import { taskKey } from "../plan/records.ts";
 import type { Wait } from "../plan/task-state.ts";
 import type { Parts } from "./parts.ts";
+import { folderOf } from "./task-folder.ts";
+import { giveBack } from "./tidy-task.ts";
 
 export interface TaskPlace {
   readonly path: string;
@@ -48,23 +50,21 @@ export async function openWorktree(
     let { baseSha = null, worktree = null } = work ?? {};
     // Done and opened again by a changed plan: what it builds on now is in the target, not where it once began.
     if (worktree === null) baseSha = null;
+    const folder = folderOf(parts, task);
     if (isRepeatable && worktree !== null) {
-      await repository.worktrees.remove({
-        planId: task.planId,
-        taskId: task.id,
-        branch,
-        // A branch that got nowhere yet needs no ref to keep it.
-        mergedInto: tip,
-        unmerged: "delete-branch",
-      });
+      // A branch that got nowhere yet needs no ref to keep it.
+      const given = { mergedInto: tip, unmerged: "delete-branch" } as const;
+      await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch, ...given });
       worktree = null;
       baseSha = null;
     }
+    const startSha = baseSha ?? (await takeOver(parts, task)) ?? tip;
     const opened = await repository.worktrees.ensure({
       planId: task.planId,
       taskId: task.id,
+      folder,
       branch,
-      startSha: baseSha ?? tip,
+      startSha,
     });
     return {
       type: "opened",
@@ -72,7 +72,7 @@ export async function openWorktree(
         path: opened.path,
         gitDir: opened.gitDir,
         branch,
-        baseSha: baseSha ?? tip,
+        baseSha: startSha,
         isFirst: opened.isCreated && worktree === null,
         startedAtMs: work?.startedAtMs ?? null,
       },
@@ -81,6 +81,19 @@ export async function openWorktree(
     parts.log("warning", `no worktree for ${taskKey(task)}: ${messageOf(thrown)}`, {});
     return { type: "failed", message: `the worktree could not be made: ${messageOf(thrown)}` };
   }
+}
+
+/**
+ * The folder passes from the task that this one continues, whose worktree may still be there: it was skipped, or gives it
+ * back only now. Answers where this task's branch begins when that is not the target: at work that was not to be merged.
+ */
+async function takeOver(parts: Parts, task: TaskRecord): Promise<string | null> {
+  const { continues } = task.spec;
+  const before = continues === null ? undefined : parts.board.plan(task.planId).nodes.get(continues)?.record;
+  if (before === undefined) return null;
+  await giveBack(parts, before);
+  const isLeftUnmerged = before.state === "succeeded" && before.spec.merge === "none";
+  return isLeftUnmerged ? await parts.repository.branchTip(branchOf(before)) : null;
 }
 
 /** A dependency whose recorded merge the target does not have. */

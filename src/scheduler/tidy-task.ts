@@ -1,26 +1,34 @@
 import { messageOf } from "../errors.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
+import { folderOf } from "./task-folder.ts";
 
 /**
  * Gives the worktree of a finished task back. Its branch goes too when it is merged; one of a skipped task goes in any
  * case, what it has of its own kept by a ref. Harmless when repeated.
  */
 export async function tidyTask(parts: Parts, task: TaskRecord): Promise<void> {
-  const work = parts.store.tasks.getWork(task.planId, task.id);
-  if (work?.worktree == null || work.branch === null) return;
   try {
-    await parts.repository.worktrees.remove({
-      planId: task.planId,
-      taskId: task.id,
-      branch: work.branch,
-      mergedInto: `refs/heads/${parts.board.plan(task.planId).record.target}`,
-      // What was skipped will not be merged any more; `merge: none` asked for the branch.
-      ...(task.state === "skipped" ? { unmerged: "delete-branch" } : {}),
-    });
-    parts.store.transaction(() => parts.store.tasks.setWork(task.planId, task.id, { worktree: null }));
+    await giveBack(parts, task);
   } catch (thrown) {
     // The work is merged: a folder that can't be removed now is no reason to stop. The next start tries again.
     parts.log("warning", `the worktree of ${taskKey(task)} could not be removed: ${messageOf(thrown)}`, {});
   }
+}
+
+/** The same for who needs the folder. Throws WORKTREE_FAILED, GIT_FAILED. */
+export async function giveBack(parts: Parts, task: TaskRecord): Promise<void> {
+  const { store, board, repository } = parts;
+  const work = store.tasks.getWork(task.planId, task.id);
+  if (work?.worktree == null || work.branch === null) return;
+  await repository.worktrees.remove({
+    planId: task.planId,
+    taskId: task.id,
+    folder: folderOf(parts, task),
+    branch: work.branch,
+    mergedInto: `refs/heads/${board.plan(task.planId).record.target}`,
+    // What was skipped will not be merged any more; `merge: none` asked for the branch.
+    ...(task.state === "skipped" ? { unmerged: "delete-branch" } : {}),
+  });
+  store.transaction(() => store.tasks.setWork(task.planId, task.id, { worktree: null }));
 }

@@ -17,6 +17,7 @@ export const taskSpecSchema: z.ZodType<TaskSpec> = z.object({
   timeoutMinutes: z.number(),
   priority: z.number(),
   retries: z.number().nullable(),
+  continues: z.string().nullable(),
 });
 
 export const budgetSchema: z.ZodType<Budget> = z.object({

@@ -57,6 +57,19 @@ describe("X2: a worktree for each task", () => {
     expect(fixture.git("status", "--porcelain")).toBe("");
   });
 
+  test("a folder passes on to another task; giving it back late takes nothing from the one that has it now", async () => {
+    const first = await repository.worktrees.ensure(start);
+    await repository.worktrees.remove({ ...start, mergedInto: "main" });
+    const next = { ...start, taskId: "task-2", folder: "task", branch: "orchestrator/plan/task-2" };
+    const second = await repository.worktrees.ensure(next);
+    expect(second).toMatchObject({ path: first.path, branch: next.branch, isCreated: true });
+    put(second, "mine.txt", "not committed\n");
+    expect(await repository.worktrees.remove({ ...start, mergedInto: "main" })).toMatchObject({ isRemoved: false });
+    expect(readFileSync(join(second.path, "mine.txt"), "utf8")).toBe("not committed\n");
+    expect(await repository.worktrees.remove({ ...next, mergedInto: "main" })).toMatchObject({ isRemoved: true });
+    expect(existsSync(second.path)).toBe(false);
+  });
+
   test("is answered as it was left, uncommitted work included", async () => {
     const made = await repository.worktrees.ensure(start);
     put(made, "a.txt", "half done\n");

@@ -198,6 +198,7 @@ describe("a good plan is taken as it is", () => {
           timeoutMinutes: 60,
           priority: 0,
           retries: null,
+          continues: null,
         },
       ],
       order: ["a"],

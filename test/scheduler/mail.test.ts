@@ -2,11 +2,14 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { controlTask } from "../../src/plan/controls.ts";
+import { tellTask } from "../../src/plan/tell.ts";
 import { promptFor, type PromptFacts } from "../../src/scheduler/prompt.ts";
 import type { PlanSettings } from "../../src/scheduler/settings.ts";
+import { applyEdit } from "../../src/scheduler/submit.ts";
 import { SETTINGS, World } from "./world.ts";
 
-const FAKE_CLAUDE = fileURLToPath(new URL("./fake-claude.mjs", import.meta.url));
+const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
 
 const settings: PlanSettings = {
   ...SETTINGS,
@@ -22,6 +25,7 @@ interface Turn {
   readonly number: number;
   readonly sessionId: string;
   readonly resumed: boolean;
+  readonly cwd: string;
   readonly prompt: string;
 }
 
@@ -129,6 +133,48 @@ test("S3: what was said is told after a restart of the engine", async () => {
   expect(second?.prompt).toContain("OVER-THE-RESTART");
 });
 
+test("where the earlier conversation can't go on, a new one is told what it was about", async () => {
+  await world.start({ settings });
+  script(1, "echo one > a.txt");
+  submit();
+  expect(await world.settled("p")).toBe("succeeded");
+  const { store, board } = world.parts;
+  const session = store.sessions.latest("p", "a", "coder");
+  if (session === null) throw new Error("no session was kept");
+  store.sessions.save({ ...session, isUsable: false });
+  continueTask("SOMETHING-NEW");
+  expect(await world.settled("p")).toBe("succeeded");
+  const [first, second] = turns();
+  expect(second).toMatchObject({ resumed: false });
+  expect(second?.sessionId).not.toBe(first?.sessionId);
+  expect(second?.prompt).toMatch(/SOMETHING-NEW[^]*can't be continued[^]*Its work is in main[^]*PROMPT-A/);
+  expect(board.plan("p").nodes.get("a-2")?.record.state).toBe("succeeded");
+});
+
+test("the folder passes on from a task that was skipped, and what it left there is kept", async () => {
+  await world.start({ settings });
+  script(1, "echo half > half.txt; exit 1");
+  script(2, "test ! -e half.txt && echo two > two.txt");
+  world.submit("p", [{ id: "a", prompt: "PROMPT-A", agent: "coder", retries: 0 }], { provider: "claude" });
+  expect(await world.settled("p")).toBe("failed");
+  world.scheduler.commit(() => controlTask(world.parts.board, "p/a", "skip", Date.now()));
+  const left = world.parts.store.tasks.getWork("p", "a")?.worktree;
+  continueTask("DO-IT-DIFFERENTLY");
+  expect(await world.settled("p")).toBe("succeeded");
+  const [first, second] = turns();
+  expect(second).toMatchObject({ resumed: true, sessionId: first?.sessionId, cwd: left });
+  expect(world.read("two.txt")).toBe("two\n");
+  const kept = world.git("for-each-ref", "--format=%(refname)", "refs/orchestrator/kept/").split("\n").filter(Boolean);
+  const holders = [...kept, "refs/heads/orchestrator/p/a"];
+  expect(holders.some((ref) => world.git("ls-tree", "--name-only", ref).includes("half.txt"))).toBe(true);
+});
+
+function continueTask(message: string): void {
+  const told = tellTask(world.parts.board, "p/a", message, Date.now());
+  if (told.type !== "follow-up") throw new Error(`not a follow-up but ${told.type}`);
+  world.scheduler.commit(() => applyEdit(world.parts, "p", { add: [told.spec], change: [], drop: [] }, () => "claude"));
+}
+
 const FACTS: PromptFacts = {
   spec: {
     id: "a",
@@ -144,13 +190,15 @@ const FACTS: PromptFacts = {
     timeoutMinutes: 60,
     priority: 0,
     retries: null,
+    continues: null,
   },
   goal: null,
   branch: "b",
   target: "main",
   worktree: "/w",
   turn: { kind: "again", note: "You were interrupted." },
-  continuesSession: true,
+  conversation: "its own",
+  before: null,
   dependencies: [],
   lastWords: null,
   hasTools: true,

@@ -68,6 +68,7 @@ const spec: fc.Arbitrary<Omit<TaskSpec, "id">> = record({
   timeoutMinutes: amount,
   priority: fc.integer(),
   retries: orNull(whole),
+  continues: orNull(anyText),
 });
 
 const task: fc.Arbitrary<Omit<TaskRecord, "planId" | "id" | "ordinal" | "spec">> = record({

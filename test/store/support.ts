@@ -69,6 +69,7 @@ export function sampleTask(planId: string, id: string, ordinal: number, changes:
       timeoutMinutes: 60,
       priority: 0,
       retries: null,
+      continues: null,
       ...changes,
     },
     "claude",

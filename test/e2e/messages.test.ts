@@ -1,0 +1,262 @@
+/**
+ * What is said to agents, through the built program: whatever state a task is in, what was said reaches its agent, once
+ * for each request, and the answer says where and when. The agent's far end is scripted (`fake-claude.mjs`); the same
+ * with the real CLIs is in `test/clis/messages.test.ts`.
+ */
+import { execFile } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { DIST, Ground, until, type Fields, type Repo } from "./engine-support.ts";
+
+const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
+
+interface Turn {
+  readonly number: number;
+  readonly sessionId: string;
+  readonly resumed: boolean;
+  readonly cwd: string;
+  readonly prompt: string;
+}
+
+let ground: Ground;
+let repo: Repo;
+
+beforeEach(() => {
+  ground = new Ground({ providers: { claude: { kind: "claude", command: FAKE_CLAUDE } } });
+  repo = ground.main;
+});
+
+afterEach(async () => {
+  await ground.leave();
+});
+
+function turns(): Turn[] {
+  const file = join(ground.home, "turns.ndjson");
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line) as Turn);
+}
+
+/** What the stand-in does in its turn of that number, over all its processes. */
+function script(number: number, text: string): void {
+  writeFileSync(join(ground.home, `turn-${number}.sh`), text);
+}
+
+/** Holds a turn until `letGo`. */
+function hold(number: number, then = ""): void {
+  script(
+    number,
+    `touch "$HOME/begun-${number}"; while ! [ -e "$HOME/go-${number}" ]; do sleep 0.02; done\n${then || "true"}`,
+  );
+}
+
+async function begun(number: number): Promise<void> {
+  await until(
+    `turn ${number} runs`,
+    () => existsSync(join(ground.home, `begun-${number}`)),
+    () => repo.log(),
+  );
+}
+
+function letGo(number: number): void {
+  writeFileSync(join(ground.home, `go-${number}`), "");
+}
+
+async function submit(more: Fields = {}, others: readonly Fields[] = []): Promise<void> {
+  const first = { id: "a", title: "Alpha", prompt: "PROMPT-A", agent: "coder", writes: ["*.txt"], ...more };
+  await repo.submit("p", [first, ...(others as { id: string }[])]);
+}
+
+async function tell(task: string, prompt: string, more: Fields = {}): Promise<{ summary: string; task: string }> {
+  const answer = await repo.call("spawn_agent", { task, prompt, ...more });
+  return { summary: String(answer["summary"]), task: String(answer["task"]) };
+}
+
+/** What the command line says and how it ends. */
+async function orchestrator(args: readonly string[], stdin = ""): Promise<{ code: number; out: string; err: string }> {
+  const running = promisify(execFile)(process.execPath, [join(DIST, "cli", "main.js"), ...args], {
+    cwd: repo.path,
+    env: ground.environment,
+  });
+  running.child.stdin?.end(stdin);
+  try {
+    const { stdout, stderr } = await running;
+    return { code: 0, out: stdout, err: stderr };
+  } catch (thrown) {
+    const { code, stdout, stderr } = thrown as { code: number; stdout: string; stderr: string };
+    return { code, out: stdout, err: stderr };
+  }
+}
+
+test("S4: a task that is done is not run again; its agent goes on in a new one, in its folder, also after a restart", async () => {
+  script(1, "echo one > a.txt");
+  script(2, "test -e a.txt && echo two >> a.txt");
+  script(3, "echo three >> a.txt");
+  await submit();
+  expect(await repo.settled("p")).toBe("succeeded");
+
+  const told = await tell("p/a", "MORE-OF-IT");
+  expect(told.task).toBe("p/a-2");
+  expect(told.summary).toContain("p/a has succeeded and is not run again: p/a-2 continues");
+  expect(await repo.settled("p")).toBe("succeeded");
+  const [first, second] = turns();
+  expect(second).toMatchObject({ resumed: true, sessionId: first?.sessionId, cwd: first?.cwd });
+  expect(second?.prompt).toMatch(/"Alpha" was merged into main[^]*orchestrator\/p\/a-2[^]*MORE-OF-IT/);
+  expect(second?.prompt).not.toContain("PROMPT-A");
+  expect(repo.read("a.txt")).toBe("one\ntwo\n");
+
+  // Neither the engine nor the plan is there any more.
+  await repo.killEngine();
+  repo.closeClients();
+  const third = await tell("p/a", "AND-MORE");
+  expect(third.task).toBe("p/a-3");
+  expect(await repo.settled("p")).toBe("succeeded");
+  expect(turns()[2]).toMatchObject({ resumed: true, sessionId: first?.sessionId, cwd: first?.cwd });
+  expect(turns()[2]?.prompt).toContain("AND-MORE");
+  expect(repo.read("a.txt")).toBe("one\ntwo\nthree\n");
+  expect(repo.merges()).toEqual({ a: 1, "a-2": 1, "a-3": 1 });
+  expect((await repo.task("p/a-3")).dependsOn).toEqual(["a-2"]);
+  await until("worktrees and branches are given back", () => repo.git("branch", "--list", "orchestrator/*") === "");
+  expect(turns()).toHaveLength(3);
+});
+
+test("what is said while the last of a chain is at work goes to that one", async () => {
+  script(1, "echo one > a.txt");
+  hold(2, "echo two >> a.txt");
+  await submit();
+  expect(await repo.settled("p")).toBe("succeeded");
+  await tell("p/a", "SECOND");
+  await begun(2);
+  const told = await tell("p/a", "WHILE-IT-WORKS");
+  expect(told.task).toBe("p/a-2");
+  expect(told.summary).toContain("is at work");
+  letGo(2);
+  expect(await repo.settled("p")).toBe("succeeded");
+  const all = turns()
+    .map(({ prompt }) => prompt)
+    .join("\n");
+  const late = existsSync(join(ground.home, "late.ndjson"))
+    ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
+    : "";
+  expect(all + late).toContain("WHILE-IT-WORKS");
+  expect(Object.keys(await repo.states("p")).toSorted()).toEqual(["a", "a-2"]);
+});
+
+test("a task that failed or was cancelled is opened again, and its agent hears why", async () => {
+  script(1, "exit 1");
+  hold(2);
+  await submit({ retries: 0 });
+  expect(await repo.settled("p")).toBe("failed");
+  const told = await tell("a", "TRY-IT-SO");
+  expect(told).toMatchObject({ task: "p/a" });
+  expect(told.summary).toContain("opened again");
+  await begun(2);
+  expect(turns()[1]?.prompt).toContain("TRY-IT-SO");
+  expect(turns()[1]?.resumed).toBe(true);
+  await repo.control("cancel", { task: "p/a" });
+  await repo.untilState("p/a", "cancelled");
+  await tell("p/a", "GO-ON-THEN");
+  expect(await repo.settled("p")).toBe("succeeded");
+  // The turn that was cut off told nothing for sure.
+  expect(turns()[2]?.prompt).toMatch(/TRY-IT-SO[^]*GO-ON-THEN/);
+});
+
+test("what waits for a person to merge it is called back, and waits for that person again afterwards", async () => {
+  script(1, "echo one > a.txt");
+  script(2, "echo two >> a.txt");
+  await submit({ merge: "manual" });
+  await repo.untilState("p/a", "waiting:manual-merge");
+  const told = await tell("p/a", "NOT-GOOD-ENOUGH");
+  expect(told.summary).toContain("its agent is told first");
+  await until("the agent was told", () => turns().length === 2);
+  await repo.untilState("p/a", "waiting:manual-merge");
+  expect(turns()[1]?.prompt).toContain("NOT-GOOD-ENOUGH");
+  await repo.control("merge", { task: "p/a" });
+  expect(await repo.settled("p")).toBe("succeeded");
+  expect(repo.read("a.txt")).toBe("one\ntwo\n");
+  expect(turns()).toHaveLength(2);
+});
+
+test("a task that waits keeps waiting; what was said is in its next turn, and in the first prompt of one that never began", async () => {
+  hold(1);
+  await submit({}, [{ id: "b", prompt: "PROMPT-B", agent: "coder", dependsOn: ["a"] }]);
+  await begun(1);
+  const waiting = await tell("p/b", "FOR-LATER");
+  expect(waiting.summary).toMatch(/Kept for the first prompt of p\/b, which is pending: waits for p\/a/);
+  await repo.control("pause", { task: "p/a" });
+  await repo.untilState("p/a", "waiting:paused");
+  const paused = await tell("p/a", "AFTER-THE-PAUSE");
+  expect(paused.summary).toContain("orchestrator resume p/a");
+  expect(await repo.states("p")).toMatchObject({ a: "waiting:paused" });
+  await repo.control("resume", { task: "p/a" });
+  expect(await repo.settled("p")).toBe("succeeded");
+  const prompts = turns().map(({ prompt }) => prompt);
+  expect(prompts[1]).toContain("AFTER-THE-PAUSE");
+  expect(prompts[2]).toMatch(/PROMPT-B[^]*FOR-LATER/);
+});
+
+test("one request tells once, however often it is sent; another with its key is refused", async () => {
+  script(1, "echo one > a.txt");
+  hold(2);
+  await submit();
+  expect(await repo.settled("p")).toBe("succeeded");
+  const answers = await Promise.all([1, 2, 3].map(async () => await tell("p/a", "ONCE", { key: "k1" })));
+  expect(new Set(answers.map((answer) => answer.task))).toEqual(new Set(["p/a-2"]));
+  expect((await repo.refusal("spawn_agent", { task: "p/a", prompt: "OTHER", key: "k1" })).code).toBe(
+    "REQUEST_KEY_REUSED",
+  );
+  await begun(2);
+  for (let time = 0; time < 3; time += 1) await tell("p/a", "TWICE-SENT", { key: "k2" });
+  letGo(2);
+  expect(await repo.settled("p")).toBe("succeeded");
+  const late = existsSync(join(ground.home, "late.ndjson"))
+    ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
+    : "";
+  const heard = `${turns()
+    .map(({ prompt }) => prompt)
+    .join("\n")}\n${late}`;
+  expect(heard.split("TWICE-SENT")).toHaveLength(2);
+  expect(Object.keys(await repo.states("p")).toSorted()).toEqual(["a", "a-2"]);
+});
+
+test("what can't be told is refused before anything happens, with what to do instead", async () => {
+  hold(1);
+  await submit({}, [{ id: "c", prompt: "true", agent: "command" }]);
+  await begun(1);
+  expect(await repo.refusal("spawn_agent", { task: "p/c", prompt: "hear" })).toMatchObject({ code: "NOT_SUPPORTED" });
+  const extra = await repo.refusal("spawn_agent", { task: "p/a", prompt: "x", dependsOn: ["c"] });
+  expect(extra).toMatchObject({ code: "INPUT_INVALID" });
+  expect(extra.message).toContain("`dependsOn`");
+  expect((await repo.refusal("spawn_agent", { task: "p/nobody", prompt: "x" })).code).toBe("TASK_NOT_FOUND");
+  expect((await repo.refusal("spawn_agent", { task: "p/a", prompt: "  " })).code).toBe("INPUT_INVALID");
+  letGo(1);
+  expect(await repo.settled("p")).toBe("succeeded");
+  expect(turns()).toHaveLength(1);
+});
+
+test("`orchestrator tell` says it from the command line and from standard input", async () => {
+  hold(1);
+  await submit();
+  await begun(1);
+  const told = await orchestrator(["tell", "p/a", "BY-HAND"]);
+  expect(told).toMatchObject({ code: 0 });
+  expect(told.out).toContain("The agent of p/a is at work");
+  const piped = await orchestrator(["tell", "a", "-", "--json"], "PIPED\nOVER TWO LINES");
+  expect(JSON.parse(piped.out)).toMatchObject({ task: "p/a", plan: "p" });
+  expect((await orchestrator(["tell", "p/nobody", "x"])).code).toBe(2);
+  expect((await orchestrator(["tell", "p/a"])).code).toBe(2);
+  letGo(1);
+  expect(await repo.settled("p")).toBe("succeeded");
+  const late = existsSync(join(ground.home, "late.ndjson"))
+    ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
+    : "";
+  const heard = `${turns()
+    .map(({ prompt }) => prompt)
+    .join("\n")}\n${late.replaceAll("\\n", "\n")}`;
+  expect(heard).toContain("BY-HAND");
+  expect(heard).toContain("PIPED\nOVER TWO LINES");
+  expect((await orchestrator(["logs", "p/a"])).out).toContain("the operator says: BY-HAND");
+});

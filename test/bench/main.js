@@ -3,7 +3,7 @@
 // `open(): { cases, close() }`; see compare.js for what a case is.
 import { compare, formatRows } from "./compare.js";
 
-const BENCHES = ["pipe-start"];
+const BENCHES = ["git-hook", "pipe-start"];
 
 const [first, ...others] = process.argv.slice(2);
 const hasRounds = /^\d+$/.test(first ?? "");

@@ -41,6 +41,8 @@ export class AppAccess {
   readonly startedAtMs: number;
   /** The version of a client that waits for this engine to end. */
   restartPending: string | null = null;
+  /** Looks at what git did since the last look, for follow-ups. Set by `app.ts`, which knows them. */
+  lookAtGit: () => Promise<void> = async () => {};
   readonly #config: ConfigSource;
   readonly #variables: ReadonlyMap<string, string>;
   readonly #pinned = new Map<string, PlanSettings>();

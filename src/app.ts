@@ -7,6 +7,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { AgentEvent } from "./agents/backend.ts";
 import { createBackend } from "./agents/index.ts";
 import { AppAccess } from "./app-access.ts";
@@ -16,6 +17,8 @@ import { messageOf } from "./errors.ts";
 import type { CreateHost, EngineHost, HostOptions, ToolListing } from "./engine/engine-host.ts";
 import { selectVariables } from "./engine/environment.ts";
 import { createEventBus } from "./events/bus.ts";
+import { FollowUps } from "./follow-ups/follow-ups.ts";
+import { LookFolder } from "./follow-ups/look-folder.ts";
 import { openRepository } from "./git/repository.ts";
 import { systemIds } from "./ids.ts";
 import { callOperation } from "./operations/dispatch.ts";
@@ -113,12 +116,24 @@ export const createApp: CreateHost = async (options) => {
       body: { type: "engine-started", version: options.engineVersion, recovered },
     }),
   );
-  return new Host({ app, scheduler, guard, options, variables, config });
+  const followUps = new FollowUps({
+    app,
+    folder: new LookFolder(options.stateDir),
+    wakeProgram: [process.execPath, fileURLToPath(new URL("./cli/main.js", import.meta.url))],
+    rules: async () => {
+      await config.reload();
+      return config.followUps();
+    },
+  });
+  app.lookAtGit = () => followUps.look();
+  await followUps.start();
+  return new Host({ app, scheduler, followUps, guard, options, variables, config });
 };
 
 interface HostParts {
   readonly app: AppAccess;
   readonly scheduler: Scheduler;
+  readonly followUps: FollowUps;
   readonly guard: Guard;
   readonly options: HostOptions;
   readonly variables: Map<string, string>;
@@ -173,7 +188,7 @@ class Host implements EngineHost {
   };
 
   canMove(): boolean {
-    return this.#parts.scheduler.canMove();
+    return this.#parts.scheduler.canMove() || this.#parts.followUps.canMove();
   }
 
   isUnused(): boolean {
@@ -201,7 +216,7 @@ class Host implements EngineHost {
   }
 
   async stop(reason: string): Promise<void> {
-    const { app, scheduler, guard } = this.#parts;
+    const { app, scheduler, followUps, guard } = this.#parts;
     const { store, log } = app.parts;
     log("info", `stopping: ${reason}`, {});
     clearInterval(this.#refresher);
@@ -209,6 +224,7 @@ class Host implements EngineHost {
       store.transaction(() =>
         store.events.append({ planId: null, taskId: null, attemptId: null, body: { type: "engine-stopping", reason } }),
       );
+      await followUps.stop();
       await scheduler.stop();
       await this.#tidyQueues();
     } finally {

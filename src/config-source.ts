@@ -55,6 +55,12 @@ export class ConfigSource {
     return this.config.engine;
   }
 
+  /** The rules that count now: none while the repository's own config is not trusted, for then no plan starts. */
+  followUps(): Config["followUps"] {
+    const state = this.#loaded?.projectFile.state;
+    return state === "none" || state === "trusted" ? this.config.followUps : [];
+  }
+
   /** Reads the files again when they changed. False when they did not, or can't be used now. */
   async reload(): Promise<boolean> {
     const signature = await this.#signatureNow();
@@ -148,7 +154,7 @@ export class ConfigSource {
 }
 
 /** Keys that are known, and that nothing in this version obeys yet: who sets one is told. */
-const LATER_KEYS = ["agents.isolation", "followUps", "merge.strategy", "merge.conflicts", "questions", "notify"];
+const LATER_KEYS = ["agents.isolation", "merge.strategy", "merge.conflicts", "questions", "notify"];
 
 function withoutEffect({ origins }: LoadedConfig): string[] {
   const set = LATER_KEYS.filter((key) => origins.origin(key).layer !== "default");

@@ -9,6 +9,7 @@ import type { control } from "../operations/control.ts";
 import type { createPlan } from "../operations/create-plan.ts";
 import type { engineInfo } from "../operations/engine-info.ts";
 import type { gitHooks } from "../operations/git-hooks.ts";
+import type { lookAtGit } from "../operations/look-at-git.ts";
 import type { Operation } from "../operations/operation.ts";
 import type { readDiff } from "../operations/read-diff.ts";
 import type { readLog } from "../operations/read-log.ts";
@@ -31,6 +32,7 @@ interface Operations {
   readonly engine_info: typeof engineInfo;
   readonly report_result: typeof reportResult;
   readonly git_hooks: typeof gitHooks;
+  readonly look_at_git: typeof lookAtGit;
   readonly task_context: typeof taskContext;
 }
 export type OperationName = keyof Operations;

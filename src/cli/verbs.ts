@@ -212,6 +212,14 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/hooks.ts")).runHooks,
   },
   {
+    name: "wake",
+    usage: "",
+    help: "start the engine and have it look at what git did (for git hooks: says nothing, ends with 0)",
+    options: {},
+    positionals: none,
+    load: async () => (await import("./verbs/wake.ts")).runWake,
+  },
+  {
     name: "context",
     usage: "",
     help: "for an agent or its script: its own task and what surrounds it",
@@ -247,7 +255,6 @@ export const LATER_VERBS: readonly string[] = [
   "answer",
   "undo",
   "tui",
-  "wake",
   "clean",
   "ask",
 ];

@@ -155,7 +155,9 @@ export const followUpSection = z
     on: z.enum(["merge", "commit"]).describe("What starts it."),
     branch: argumentText(250)
       .nullable()
-      .describe("The branch it happens on. null: the one checked out in the main worktree."),
+      .describe(
+        "The branch it happens on, or a glob. null: whatever is checked out in the main worktree when it happens.",
+      ),
     paths: z.array(relativePathSchema).max(1000).describe("Globs: at least one changed file must match. []: any."),
     from: z
       .enum(["user", "orchestrator", "any"])
@@ -165,8 +167,10 @@ export const followUpSection = z
       "What it is told; {{commits}}, {{files}}, {{branch}} and {{range}} are filled in, save for a command agent, which gets ORCHESTRATOR_FILES, _COMMITS, _BRANCH and _RANGE.",
     ),
     workflow: nameSchema.nullable().describe("Steps before it merges, from `workflows`. null: the agent alone."),
-    cooldownSeconds: whole(0, 86_400).describe("Least time between two starts of this follow-up."),
-    maxDepth: whole(1, 20).describe("How far follow-ups of follow-ups go."),
+    cooldownSeconds: whole(0, 86_400).describe(
+      "Least time between two starts; what happens meanwhile waits and is followed together. 0: each on its own.",
+    ),
+    maxDepth: whole(1, 20).describe("How far follow-ups of follow-ups go. None ever starts itself again."),
   })
   .describe("Work that a commit or merge starts.");
 

@@ -5,6 +5,16 @@ import { runGit, splitAtNul, type GitPlace } from "./run-git.ts";
 const FALLBACK_NAME = "orchestrator";
 const FALLBACK_EMAIL = "orchestrator@localhost";
 
+/** What the user commits with where the environment says nothing else; null where nothing is configured. */
+export async function configuredEmail(place: GitPlace): Promise<string | null> {
+  for (const key of ["committer.email", "user.email"]) {
+    const result = await runGit(place, ["config", "--get", key]);
+    const email = result.stdout.toString("utf8").trim();
+    if (result.exitCode === 0 && email !== "") return email;
+  }
+  return null;
+}
+
 /**
  * Variables that fill in what the configuration lacks; git's own guess from the machine's name is not used, because it
  * differs between machines and fails on some.

@@ -10,9 +10,11 @@ import { realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import pLimit from "p-limit";
 import { AppError } from "../errors.ts";
+import { branchBirth, branchHistory, changedNames, recentHeads, type BranchHistory } from "./branch-history.ts";
 import { buildCandidate, mergeOnPaper, type Candidate, type CandidateOptions, type Conflict } from "./candidate.ts";
 import { changedFiles, diffText, mergeBase, type ChangedFile, type DiffOptions, type DiffText } from "./changes.ts";
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
+import { configuredEmail } from "./identity.ts";
 import { listKept, type KeptRef } from "./kept-refs.ts";
 import { moveTarget, type MoveOptions, type MoveOutcome } from "./move-target.ts";
 import { deleteQueueWorktrees, queueWorktreeAt } from "./queue-worktrees.ts";
@@ -99,6 +101,45 @@ export class Repository {
 
   async branchExists(name: string): Promise<boolean> {
     return (await this.branchTip(name)) !== null;
+  }
+
+  /** All local branches with their commits. */
+  async branchTips(): Promise<Map<string, string>> {
+    const listed = await git(this.#core.place, ["for-each-ref", "--format=%(objectname) %(refname)", refs.BRANCHES]);
+    return new Map(
+      listed
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => {
+          const space = line.indexOf(" ");
+          return [refs.shortBranch(line.slice(space + 1)), line.slice(0, space)] as const;
+        }),
+    );
+  }
+
+  /** See branch-history.ts. */
+  async branchHistory(branch: string, since: string): Promise<BranchHistory | null> {
+    return await branchHistory(this.#core.place, branch, since);
+  }
+
+  /** See branch-history.ts. */
+  async branchBirth(branch: string): Promise<string | null> {
+    return await branchBirth(this.#core.place, branch);
+  }
+
+  /** Where HEAD of the main worktree was lately, by its reflog and as it is now. */
+  async recentHeads(): Promise<Set<string>> {
+    return await recentHeads({ folder: this.mainWorktree });
+  }
+
+  /** The names of files that differ, each with a NUL behind it, as bytes. */
+  async changedNames(base: string, tip: string): Promise<Buffer> {
+    return await changedNames(this.#core.place, base, tip);
+  }
+
+  /** The address that the repository's user commits with, as configured. */
+  async userEmail(): Promise<string | null> {
+    return await configuredEmail({ folder: this.mainWorktree });
   }
 
   /** Changes nothing. Throws INPUT_INVALID for a name that no branch can have, or that is reserved. */

@@ -30,6 +30,8 @@ export const gitHooks: Operation<z.infer<typeof input>, z.infer<typeof output>> 
     const worktree = (await repository.worktreeAt(cwd)) ?? repository.mainWorktree;
     const act = { install: installHooks, uninstall: uninstallHooks, status: readHooks }[action];
     const report = await act(repository, worktree, app.stateFolder);
+    // The first look at a branch has no events: what is done from now on is to be seen.
+    await app.lookAtGit();
     const { folder, installed, missing, hooksPath, warnings } = report;
     const summary =
       missing.length === 0

@@ -3,6 +3,7 @@ import { control } from "./control.ts";
 import { createPlan } from "./create-plan.ts";
 import { engineInfo } from "./engine-info.ts";
 import { gitHooks } from "./git-hooks.ts";
+import { lookAtGit } from "./look-at-git.ts";
 import type { Operation } from "./operation.ts";
 import { readDiff } from "./read-diff.ts";
 import { readLog } from "./read-log.ts";
@@ -25,4 +26,5 @@ export const OPERATIONS = [
   readDiff,
   engineInfo,
   gitHooks,
+  lookAtGit,
 ] as unknown as readonly Operation<object, object>[];

@@ -19,6 +19,7 @@ import { AttemptHistory } from "./attempt-history.ts";
 import { environmentFor, requestFor, taskVariables, type Prepared } from "./attempt-request.ts";
 import { finishWork } from "./finish-work.ts";
 import { markDelivered } from "./mail.ts";
+import { followUpVariables } from "./follow-up-variables.ts";
 import type { Commit, Parts } from "./parts.ts";
 import type { ProviderSettings } from "./settings.ts";
 import { watchForStall } from "./stall-watch.ts";
@@ -180,7 +181,11 @@ export class AttemptRunner {
     const history = new AttemptHistory(this.#parts, task, live.id);
     history.prompt(request.prompt);
     const reader = backend.readTurn(request);
-    const spawning = { command, environment: request.environment, reader, history, folder };
+    const environment = {
+      ...request.environment,
+      ...(await followUpVariables(this.#parts, task, backend.kind, folder)),
+    };
+    const spawning = { command, environment, reader, history, folder };
     const report = await this.#spawn(task, live, prepared, spawning);
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());

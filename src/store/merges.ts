@@ -50,6 +50,7 @@ export class Merges {
   readonly #listOpen: Query;
   readonly #listByTask: Query;
   readonly #mergedOf: Query;
+  readonly #planOf: Query;
 
   constructor(connection: Connection) {
     this.#table = new Table(connection, "merges", COLUMNS, ["id"]);
@@ -57,9 +58,16 @@ export class Merges {
     this.#get = connection.prepare(`${select} WHERE id = ?`);
     this.#listOpen = connection.prepare(`${select} WHERE state <> 'ended' ORDER BY rowid`);
     this.#listByTask = connection.prepare(`${select} WHERE plan_id = ? AND task_id = ? ORDER BY rowid`);
+    this.#planOf = connection.prepare("SELECT plan_id FROM merges WHERE candidate_sha = ? ORDER BY rowid DESC LIMIT 1");
     this.#mergedOf = connection.prepare(
       `${select} WHERE plan_id = ? AND state = 'ended' AND outcome = '${MERGED}' ORDER BY rowid`,
     );
+  }
+
+  /** The plan whose queue made that commit; null when none did. */
+  planOfCommit(sha: string): string | null {
+    const row = this.#planOf.row(sha);
+    return row === undefined ? null : text("plan_id").decode(row[0]);
   }
 
   insert(merge: MergeRow): void {

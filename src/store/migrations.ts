@@ -258,8 +258,37 @@ CREATE TABLE messages (
 CREATE INDEX messages_waiting ON messages (plan_id, task_id, id) WHERE delivered_by IS NULL;
 `;
 
+// Follow-ups: how far each followed branch was looked at, and what each rule made of what was seen there. A rule and the
+// commit that an event ended with name it, so that one event starts one follow-up, whatever is killed when.
+const FOLLOW_UPS = `
+CREATE TABLE followed_branches (
+  branch TEXT PRIMARY KEY NOT NULL,
+  sha TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE follow_ups (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  rule TEXT NOT NULL,
+  branch TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  base_sha TEXT NOT NULL,
+  tip_sha TEXT NOT NULL,
+  commits TEXT NOT NULL,
+  depth INTEGER NOT NULL,
+  chain TEXT NOT NULL,
+  state TEXT NOT NULL,
+  plan_id TEXT REFERENCES plans (id),
+  started_at_ms INTEGER,
+  message TEXT,
+  UNIQUE (rule, branch, tip_sha)
+) STRICT;
+CREATE INDEX merges_by_candidate ON merges (candidate_sha) WHERE candidate_sha IS NOT NULL;
+CREATE INDEX follow_ups_due ON follow_ups (id) WHERE state = 'due';
+CREATE INDEX follow_ups_by_plan ON follow_ups (plan_id) WHERE plan_id IS NOT NULL;
+`;
+
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES];
+export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

@@ -13,6 +13,7 @@ import type { Clock } from "../clock.ts";
 import { Attempts } from "./attempts.ts";
 import { Connection, type CommitListener } from "./connection.ts";
 import { Events } from "./events.ts";
+import { FollowUpRows } from "./follow-ups.ts";
 import { Merges } from "./merges.ts";
 import { Messages } from "./messages.ts";
 import { Meta } from "./meta.ts";
@@ -47,6 +48,7 @@ export interface Store {
   readonly roles: RoleDurations;
   readonly requestKeys: RequestKeys;
   readonly questions: Questions;
+  readonly followUps: FollowUpRows;
   readonly events: Events;
   /**
    * Runs `work` in one transaction (immediate: taken for writing from the start) and answers what it answers. Within
@@ -87,6 +89,7 @@ export function openStore(file: string, options: StoreOptions): Store {
       roles: new RoleDurations(connection),
       requestKeys: new RequestKeys(connection, clock),
       questions: new Questions(connection),
+      followUps: new FollowUpRows(connection),
       events: new Events(connection, clock),
       transaction: (work) => connection.transaction(work),
       onCommit: (listener) => connection.onCommit(listener),

@@ -1,9 +1,10 @@
 /** `orchestrator trust`: shows what the repository's own config says, and trusts exactly that text. */
-import { describeChange, orchestratorHome, trustProject } from "../../config/index.ts";
-import { AppError } from "../../errors.ts";
-import { findRepositoryFor } from "../engine-session.ts";
+import { describeChange, loadConfig, orchestratorHome, trustProject, type ConfigPlaces } from "../../config/index.ts";
+import { AppError, messageOf } from "../../errors.ts";
+import { findRepositoryFor, openEngineSession } from "../engine-session.ts";
 import { EXIT } from "../exit-codes.ts";
 import { styled, type Line } from "../styled.ts";
+import type { Terminal } from "../terminal.ts";
 import type { VerbRunner } from "../verb.ts";
 
 export const runTrust: VerbRunner = async (invocation, terminal) => {
@@ -32,8 +33,21 @@ export const runTrust: VerbRunner = async (invocation, terminal) => {
   }
   await trustProject(places, change.sha256 === null ? {} : { expectedSha256: change.sha256 });
   if (!invocation.json) terminal.print("Trusted.");
+  await beginToFollow(places, invocation.repo, terminal);
   return EXIT.succeeded;
 };
+
+/** What git does from now on is followed, so an engine has to take its first look now. */
+async function beginToFollow(places: ConfigPlaces, repo: string | null, terminal: Terminal): Promise<void> {
+  try {
+    if (loadConfig(places).config.followUps.length === 0) return;
+    const session = await openEngineSession({ repo });
+    await session.call("look_at_git", {});
+    session.close();
+  } catch (thrown) {
+    terminal.note(`note: follow-ups begin with the next engine: ${messageOf(thrown)}`);
+  }
+}
 
 const STATES = {
   none: "there is no such file; nothing needs to be trusted",

@@ -1,5 +1,6 @@
 /** The app as operations see it: its parts, and the questions that several of them ask. */
 import { AppError } from "./errors.ts";
+import { areHooksInstalled } from "./git/hooks.ts";
 import { nearestName } from "./nearest-name.ts";
 import { standingOf } from "./plan/explain.ts";
 import type { PlanNode } from "./plan/node.ts";
@@ -239,6 +240,12 @@ export class AppAccess {
       record.mergedSha === null ? work.baseSha : ((await repository.resolve(`${record.mergedSha}^1`)) ?? work.baseSha);
     const diff = await repository.diff(base, head, { format: "patch", maxBytes: MAX_DIFF_BYTES });
     return diff.text;
+  }
+
+  /** True while nothing was ever planned, followed or installed here: then nothing of us need stay. */
+  isUnused(): boolean {
+    const { plans, followUps } = this.parts.store;
+    return plans.isEmpty() && followUps.positions().size === 0 && !areHooksInstalled(this.stateFolder);
   }
 
   variableNames(): string[] {

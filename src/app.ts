@@ -192,7 +192,7 @@ class Host implements EngineHost {
   }
 
   isUnused(): boolean {
-    return this.#isUnusedForGood ?? this.#parts.app.parts.store.plans.isEmpty();
+    return this.#isUnusedForGood ?? this.#parts.app.isUnused();
   }
 
   liveAgents(): number {
@@ -230,7 +230,7 @@ class Host implements EngineHost {
     } finally {
       await guard.close();
       // As late as can be: a call that was under way may have made the first plan.
-      this.#isUnusedForGood = store.plans.isEmpty();
+      this.#isUnusedForGood = app.isUnused();
       store.close();
     }
   }

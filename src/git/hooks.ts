@@ -6,7 +6,7 @@
  * Each file is changed by one rename, and what is needed to go back stands in the files (hook-text.ts), so every point
  * at which this may be killed can be finished by `installHooks` and undone by `uninstallHooks`.
  */
-import { accessSync, constants, type Stats } from "node:fs";
+import { accessSync, constants, existsSync, type Stats } from "node:fs";
 import { chmod, lstat, mkdir, readFile, readlink, rename, rm, rmdir, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,6 +82,11 @@ export async function uninstallHooks(
   }
   await rm(memoryFile(stateFolder), { force: true });
   return await readHooks(repository, worktree);
+}
+
+/** Whether an installation of this repository was begun and not undone. */
+export function areHooksInstalled(stateFolder: string): boolean {
+  return existsSync(memoryFile(stateFolder));
 }
 
 export async function readHooks(repository: Repository, worktree: string): Promise<HooksReport> {

@@ -55,7 +55,7 @@ export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>
       repository: app.parts.repository.mainWorktree,
       stateFolder: app.stateFolder,
       startedAt: new Date(app.startedAtMs).toISOString(),
-      isUnused: app.parts.store.plans.isEmpty(),
+      isUnused: app.isUnused(),
       limitAgents: board.settings.limitAgents,
       providers: [...board.providers()].map((health) => {
         const gate = board.gate(health.name, nowMs);

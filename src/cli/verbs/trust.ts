@@ -43,7 +43,7 @@ async function beginToFollow(places: ConfigPlaces, repo: string | null, terminal
     if (loadConfig(places).config.followUps.length === 0) return;
     const session = await openEngineSession({ repo });
     await session.call("look_at_git", {});
-    session.close();
+    await session.close();
   } catch (thrown) {
     terminal.note(`note: follow-ups begin with the next engine: ${messageOf(thrown)}`);
   }

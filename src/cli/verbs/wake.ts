@@ -12,7 +12,7 @@ export const runWake: VerbRunner = async (invocation) => {
   try {
     const session = await openEngineSession({ repo: invocation.repo });
     await session.call("look_at_git", {});
-    session.close();
+    await session.close();
   } catch {
     // Said above.
   }

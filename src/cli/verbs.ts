@@ -249,12 +249,4 @@ export const VERBS: readonly Verb[] = [
 ];
 
 /** Promised and not there yet: told apart from a typing error. */
-export const LATER_VERBS: readonly string[] = [
-  "open",
-  "questions",
-  "answer",
-  "undo",
-  "tui",
-  "clean",
-  "ask",
-];
+export const LATER_VERBS: readonly string[] = ["open", "questions", "answer", "undo", "tui", "clean", "ask"];

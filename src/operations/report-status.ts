@@ -1,4 +1,5 @@
 /** What `task_status` answers: small, the urgent first. */
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { explainTask, standingOf, type Explanation } from "../plan/explain.ts";
@@ -31,6 +32,7 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
     await untilNews(app, { scope: { planId, task: only }, since, waitMs: value.waitSeconds * 1000 }, call);
   }
   const { store, board, clock } = app.parts;
+  if (planId !== null && isSettled(board.plan(planId))) await untilTidied(app, planId);
   if (planId === null && [...board.plans()].length === 0) await app.openRecentPlans(3);
   const seq = store.events.lastSeq();
   const plans =
@@ -54,6 +56,16 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
     ...(detail === undefined ? {} : { task: detail }),
   };
 }
+
+/** A plan that is told as ended has left no branch and no worktree; one that takes long to delete holds up no answer. */
+async function untilTidied(app: App, planId: string): Promise<void> {
+  const late = new AbortController();
+  const wait = delay(TIDY_WAIT_MS, undefined, { signal: late.signal }).catch(() => undefined);
+  await Promise.race([app.scheduler.tidied(planId), wait]);
+  late.abort();
+}
+
+const TIDY_WAIT_MS = 5_000;
 
 function isSettled(plan: PlanNode): boolean {
   const { state } = standingOf(plan);

@@ -33,6 +33,7 @@ export class Scheduler {
   readonly #runner: AttemptRunner;
   readonly #watch: CheckoutWatch;
   readonly #underWay = new Set<Promise<void>>();
+  readonly #tidying = new Map<string, Set<Promise<void>>>();
   readonly #endedPlans = new Map<string, boolean>();
   #isStopping = false;
   #isFatal = false;
@@ -195,7 +196,21 @@ export class Scheduler {
   /** A task that is done for good gives its worktree back. Repeated by the next start when it was cut off. */
   async #tidy(task: TaskRecord): Promise<void> {
     if (task.state !== "succeeded" && task.state !== "skipped") return;
-    await tidyTask(this.parts, task);
+    await this.#noteTidying(task.planId, tidyTask(this.parts, task));
+  }
+
+  #noteTidying(planId: string, tidying: Promise<void>): Promise<void> {
+    const ofPlan = this.#tidying.get(planId) ?? new Set();
+    this.#tidying.set(planId, ofPlan.add(tidying));
+    return tidying.finally(() => {
+      ofPlan.delete(tidying);
+      if (ofPlan.size === 0 && this.#tidying.get(planId) === ofPlan) this.#tidying.delete(planId);
+    });
+  }
+
+  /** Resolves when the worktrees and branches that the plan's finished tasks no longer need are gone. */
+  async tidied(planId: string): Promise<void> {
+    await Promise.allSettled(this.#tidying.get(planId) ?? []);
   }
 
   #goOn(key: TaskKey): void {
@@ -223,7 +238,10 @@ export class Scheduler {
       const { task, from, to, wait, cause, message } = change;
       planIds.add(task.planId);
       // A person gave it up: no end of an attempt or a merge comes after this. Not now, within the transaction.
-      if (to === "skipped") this.#track(immediate().then(() => this.#tidy(task)));
+      if (to === "skipped") {
+        const tidying = immediate().then(() => this.#tidy(task));
+        this.#track(this.#noteTidying(task.planId, tidying));
+      }
       store.events.append({
         planId: task.planId,
         taskId: task.id,

@@ -53,6 +53,9 @@ describe("a plan over three CLIs", () => {
     const file = world.put("plan.json", JSON.stringify(plan));
     const run = await world.orchestrator(["run", file]);
     expect(run.exitCode, `${run.stdout}${run.stderr}${world.log()}`).toBe(0);
+    // At once, and not only after the engine is gone: no branch of it, and no agent.
+    expect(world.git("for-each-ref", "--format=%(refname)", "refs/heads")).toBe("refs/heads/main");
+    expect(world.processes().filter((line) => !/engine-main|guard-main/.test(line))).toEqual([]);
 
     for (const cli of CLI_NAMES) {
       const model = world.model(cli);

@@ -78,6 +78,20 @@ test("a running task tells since when", async () => {
   expect(Date.parse(endedAt ?? "")).toBeGreaterThanOrEqual(Date.parse(line?.startedAt ?? ""));
 });
 
+test("a plan that is told as ended has left no branch and no worktree of a task", async () => {
+  const tasks = ["a", "b", "c", "d"].map((id, index) => ({
+    id,
+    prompt: `echo ${id} > ${id}.txt`,
+    dependsOn: index === 0 ? [] : ["a"],
+  }));
+  for (const name of ["first", "second", "third"]) {
+    await repo.submit(name, [...tasks, { id: "given-up", prompt: "exit 1", onFailure: "skip" }]);
+    expect(await repo.settled(name)).toBe("succeeded");
+    expect(repo.git("for-each-ref", "--format=%(refname)", "refs/heads").trim()).toBe("refs/heads/main");
+    expect(repo.git("worktree", "list")).not.toContain(`/${name}/`);
+  }
+});
+
 /** Of JSON as ours some three characters are a token. */
 const WELL_UNDER_2000_TOKENS = 4_800;
 

@@ -4,13 +4,14 @@ import { styled, type Line } from "./styled.ts";
 import type { OptionSpec, Verb } from "./verb.ts";
 
 export function overallHelp(verbs: readonly Verb[]): Line[] {
-  const width = Math.max(...verbs.map((verb) => verb.name.length));
+  const shown = verbs.filter((verb) => verb.isHidden !== true);
+  const width = Math.max(...shown.map((verb) => verb.name.length));
   return [
     ["Usage: orchestrator VERB [options]"],
     [],
     ["Carries out plans of tasks with agent CLIs, each in its own git worktree, and merges what they did."],
     [],
-    ...verbs.map((verb): Line => ["  ", styled(verb.name.padEnd(width), "bold"), `  ${verb.help}`]),
+    ...shown.map((verb): Line => ["  ", styled(verb.name.padEnd(width), "bold"), `  ${verb.help}`]),
     [],
     ["Every verb: --help, --repo DIR; reading verbs: --json. --version prints the version."],
     ["Exit codes: 0 all succeeded · 1 something failed or is blocked · 2 wrong usage, plan or config ·"],

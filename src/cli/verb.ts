@@ -17,6 +17,8 @@ export interface Verb {
   /** What follows the name in the usage line. */
   readonly usage: string;
   readonly help: string;
+  /** For hooks and the like, not for people: the list of verbs leaves it out. */
+  readonly isHidden?: boolean;
   /** More lines for `--help`. */
   readonly details?: readonly string[];
   readonly options: Readonly<Record<string, OptionSpec>>;

@@ -239,6 +239,15 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/satellite.ts")).runReport,
   },
   {
+    name: "remind",
+    usage: "start|stop",
+    help: "for hooks of a parent's session: say where the plans stand, or what agents wait for",
+    isHidden: true,
+    options: {},
+    positionals: { min: 0, max: 1, what: "start or stop" },
+    load: async () => (await import("./verbs/remind.ts")).runRemind,
+  },
+  {
     name: "demo",
     usage: "[--keep]",
     help: "watch a plan run in a throw-away repository; needs no agent CLI",

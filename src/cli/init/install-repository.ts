@@ -68,6 +68,7 @@ export function planConfig({ home, commonDir, mainWorktree, record }: Repository
   }
 }
 
+/** The engine does it: it owns all that touches git. */
 export async function planHooks(plan: RepositoryPlan, repo: string | null): Promise<Step> {
   const step = {
     what: "git hooks",
@@ -75,12 +76,17 @@ export async function planHooks(plan: RepositoryPlan, repo: string | null): Prom
     message: "post-merge, post-commit and the like, beside those of yours",
   };
   const apply = async (): Promise<Outcome> => {
-    const before = await callHooks(repo, "status");
-    if (before.missing.length === 0) return { action: "none", message: wordsOf(before) };
-    if (before.installed.length === 0) {
-      await changeRecord(plan.home, plan.commonDir, (now) => ({ ...now, hasHooks: true }));
+    const session = await openEngineSession({ repo });
+    try {
+      const before = await session.call("git_hooks", { action: "status" });
+      if (before.missing.length === 0) return { action: "none", message: wordsOf(before) };
+      if (before.installed.length === 0) {
+        await changeRecord(plan.home, plan.commonDir, (now) => ({ ...now, hasHooks: true }));
+      }
+      return { message: wordsOf(await session.call("git_hooks", { action: "install" })) };
+    } finally {
+      await session.close();
     }
-    return { message: wordsOf(await callHooks(repo, "install")) };
   };
   try {
     // To look is no reason to start an engine.
@@ -102,7 +108,7 @@ async function statusOver(session: EngineSession): Promise<HooksReport> {
   }
 }
 
-interface HooksReport {
+export interface HooksReport {
   readonly summary: string;
   readonly installed: readonly string[];
   readonly missing: readonly string[];
@@ -111,16 +117,6 @@ interface HooksReport {
 
 export function wordsOf({ summary, warnings }: HooksReport): string {
   return [summary, ...warnings].join(" ");
-}
-
-/** The engine does it: it owns all that touches git. Starts one. */
-export async function callHooks(repo: string | null, action: "install" | "uninstall" | "status"): Promise<HooksReport> {
-  const session = await openEngineSession({ repo });
-  try {
-    return await session.call("git_hooks", { action });
-  } finally {
-    await session.close();
-  }
 }
 
 export async function changeRecord(

@@ -6,8 +6,9 @@ import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { trustState, untrustProject } from "../../config/index.ts";
 import { messageOf } from "../../errors.ts";
+import { openEngineSession } from "../engine-session.ts";
 import { isSameServer, SERVER_KEY, type Host } from "./host.ts";
-import { callHooks, changeRecord, wordsOf } from "./install-repository.ts";
+import { changeRecord, wordsOf, type HooksReport } from "./install-repository.ts";
 import { changeJournal, type Journal, type RepositoryRecord, type ServerRecord } from "./journal.ts";
 import { hashOf, readWhole, removeEmptyFolders, removeWhole, replaceWhole } from "./owned-file.ts";
 import type { Outcome, Step } from "./step.ts";
@@ -108,11 +109,20 @@ async function withoutEntry(host: Host | null, record: ServerRecord, text: strin
 
 function hooksStep(home: string, commonDir: string, repo: string | null): Step {
   const apply = async (): Promise<Outcome> => {
-    const report = await callHooks(repo, "uninstall");
+    const report = await uninstallHooks(repo);
     await changeRecord(home, commonDir, (record) => ({ ...record, hasHooks: false }));
     return { message: wordsOf(report) };
   };
   return { what: "git hooks", file: null, action: "change", message: "taken out; those that were there stay", apply };
+}
+
+async function uninstallHooks(repo: string | null): Promise<HooksReport> {
+  const session = await openEngineSession({ repo });
+  try {
+    return await session.call("git_hooks", { action: "uninstall" });
+  } finally {
+    await session.close();
+  }
 }
 
 function configStep(home: string, commonDir: string, config: NonNullable<RepositoryRecord["config"]>): Step {

@@ -210,7 +210,7 @@ export class Scheduler {
 
   /** Resolves when the worktrees and branches that the plan's finished tasks no longer need are gone. */
   async tidied(planId: string): Promise<void> {
-    await Promise.allSettled(this.#tidying.get(planId) ?? []);
+    await Promise.allSettled([...(this.#tidying.get(planId) ?? [])]);
   }
 
   #goOn(key: TaskKey): void {

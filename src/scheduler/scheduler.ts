@@ -210,7 +210,8 @@ export class Scheduler {
 
   /** Resolves when the worktrees and branches that the plan's finished tasks no longer need are gone. */
   async tidied(planId: string): Promise<void> {
-    await Promise.allSettled([...(this.#tidying.get(planId) ?? [])]);
+    const tidying = this.#tidying.get(planId);
+    if (tidying !== undefined) await Promise.allSettled(tidying);
   }
 
   #goOn(key: TaskKey): void {

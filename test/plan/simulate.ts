@@ -7,7 +7,7 @@
 import { AppError } from "../../src/errors.ts";
 import { Board, type BoardSettings, type Decision } from "../../src/plan/board.ts";
 import { DEFAULT_RETRY_SETTINGS } from "../../src/plan/consequence.ts";
-import { controlPlan, controlTask, TASK_ACTIONS, type TaskAction } from "../../src/plan/controls.ts";
+import { controlPlan, controlTask, isUnderWay, TASK_ACTIONS, type TaskAction } from "../../src/plan/controls.ts";
 import { explainTask } from "../../src/plan/explain.ts";
 import { FAILURE_CAUSES } from "../../src/plan/failure-cause.ts";
 import { checkGraph, longestPaths } from "../../src/plan/graph.ts";
@@ -340,8 +340,10 @@ export class World {
     const leaving = this.plans.flatMap(({ tasks }) => tasks.filter(({ wish }) => wish === "cancel" || wish === "skip"));
     const keys = isTask ? [name as TaskKey] : controlPlan(this.board, name, action, this.nowMs);
     for (const key of keys) {
+      // A retry of one that goes already is done: it spends nothing and gives nothing back.
+      const goesOn = isTask && isUnderWay(this.board.node(key));
       if (isTask) controlTask(this.board, key, action, this.nowMs);
-      if (action === "retry") this.account.retry(key);
+      if (action === "retry" && !goesOn) this.account.retry(key);
       if (action === "release") this.account.release(key);
     }
     for (const task of action === "pause" || action === "resume" ? leaving : []) {

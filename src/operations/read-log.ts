@@ -1,24 +1,28 @@
 import { z } from "zod";
+import { AppError } from "../errors.ts";
 import type { Operation } from "./operation.ts";
 
 const input = z.strictObject({
   plan: z.string().max(64).optional(),
-  task: z.string().max(200).optional().describe("One task: its agent's conversation instead of events."),
+  task: z.string().max(200).optional().describe("One task: PLAN/TASK."),
+  turns: z.boolean().optional().describe("The conversation of the task's agent instead of its events."),
   since: z.number().int().min(0).optional(),
   limit: z.number().int().min(1).max(1000).optional(),
 });
 
 const output = z.object({
   summary: z.string(),
+  /** The newest event, also of others. */
   seq: z.number(),
+  /** After `since`, oldest first; `limit` of them at most. */
   events: z.array(
     z.object({
       seq: z.number(),
-      at: z.string(),
-      plan: z.string().nullable(),
-      task: z.string().nullable(),
-      type: z.string(),
-      text: z.string(),
+      atMs: z.number(),
+      planId: z.string().nullable(),
+      taskId: z.string().nullable(),
+      attemptId: z.string().nullable(),
+      body: z.looseObject({ type: z.string() }).describe("What happened; its other keys depend on its type."),
     }),
   ),
   turns: z.array(z.object({ id: z.number(), at: z.string(), attempt: z.string(), kind: z.string(), text: z.string() })),
@@ -30,7 +34,7 @@ type Output = z.infer<typeof output>;
 export const readLog: Operation<Input, Output> = {
   name: "read_log",
   title: "Events and conversations",
-  description: "What happened, event by event; for one task also what its agent was told and said.",
+  description: "What happened, event by event; or what one task's agent was told and said.",
   audience: "operator",
   isTool: false,
   isReading: true,
@@ -43,23 +47,21 @@ export const readLog: Operation<Input, Output> = {
     const planId =
       task === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (task.split("/")[0] ?? null);
     const taskId = task === null ? null : (task.split("/")[1] ?? null);
-    const events = store.events.since(value.since ?? 0, {
-      limit,
-      ...(planId === null ? {} : { planId }),
-      ...(taskId === null ? {} : { taskId }),
-    });
-    const turns = planId === null || taskId === null ? [] : store.turns.listByTask(planId, taskId, { limit });
+    const isConversation = value.turns === true;
+    if (isConversation && taskId === null) throw new AppError("INPUT_INVALID", "`turns` needs one task: PLAN/TASK");
+    const events = isConversation
+      ? []
+      : store.events.since(value.since ?? 0, {
+          limit,
+          ...(planId === null ? {} : { planId }),
+          ...(taskId === null ? {} : { taskId }),
+        });
+    const turns =
+      isConversation && planId !== null && taskId !== null ? store.turns.listByTask(planId, taskId, { limit }) : [];
     return {
-      summary: `${events.length} events${turns.length === 0 ? "" : `, ${turns.length} turns`}.`,
+      summary: isConversation ? `${turns.length} turns.` : `${events.length} events.`,
       seq: store.events.lastSeq(),
-      events: events.map((event) => ({
-        seq: event.seq,
-        at: new Date(event.atMs).toISOString(),
-        plan: event.planId,
-        task: event.taskId,
-        type: event.body.type,
-        text: eventText(event.body),
-      })),
+      events: events.map((event) => ({ ...event, body: { ...event.body } })),
       turns: turns.map((turn) => ({
         id: turn.id,
         at: new Date(turn.atMs).toISOString(),
@@ -71,13 +73,16 @@ export const readLog: Operation<Input, Output> = {
   },
   text: (result) =>
     [
-      ...result.events.map((event) => `${event.at} ${event.task ?? event.plan ?? ""} ${event.type} ${event.text}`),
+      ...result.events.map(({ atMs, planId, taskId, body }) => {
+        const name = taskId === null ? (planId ?? "engine") : `${planId ?? ""}/${taskId}`;
+        return `${new Date(atMs).toISOString()} ${name} ${body.type} ${eventText(body)}`;
+      }),
       ...result.turns.map((turn) => `[${turn.kind}] ${turn.text}`),
     ].join("\n"),
 };
 
 /** An event's facts in one line. */
-export function eventText(body: { readonly type: string }): string {
+function eventText(body: { readonly type: string }): string {
   const { type: _type, ...facts } = body as Record<string, unknown>;
   return Object.entries(facts)
     .filter(([, value]) => value !== null && value !== undefined)

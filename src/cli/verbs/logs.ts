@@ -11,7 +11,7 @@ import type { Terminal } from "../terminal.ts";
 import type { Invocation, VerbRunner } from "../verb.ts";
 import { eventJson } from "../watch-plan.ts";
 
-/** The events are on their way: so long nothing may come before we give up. */
+/** So often it is looked whether the feed has ended. */
 const SILENCE_MS = 20_000;
 
 export const runLogs: VerbRunner = async (invocation, terminal) => {
@@ -23,17 +23,17 @@ export const runLogs: VerbRunner = async (invocation, terminal) => {
       if (task === null) throw new AppError("USAGE", "--turns shows one task's conversation: name it as PLAN/TASK");
       return await printTurns(session, task, invocation, terminal);
     }
-    const feed = new EventFeed(session.client, 0);
-    feed.listen((event) => {
-      if (!isAbout(event, plan, task) || (!invocation.has("follow") && event.seq > seq)) return;
+    const tell = (event: StoredEvent): void => {
       if (invocation.json) terminal.printJson(eventJson(event));
       else terminal.print(renderLogLine(event));
+    };
+    await readPast(session, { plan, task, seq }, tell);
+    if (!invocation.has("follow")) return EXIT.succeeded;
+    const feed = new EventFeed(session.client, seq);
+    feed.listen((event) => {
+      if (isAbout(event, plan, task)) tell(event);
     });
-    if (invocation.has("follow")) {
-      while (!feed.isEnded) await feed.beyond(feed.lastSeq, SILENCE_MS);
-    } else {
-      await feed.beyond(seq - 1, SILENCE_MS);
-    }
+    while (!feed.isEnded) await feed.beyond(feed.lastSeq, SILENCE_MS);
     return EXIT.succeeded;
   } finally {
     await session.close();
@@ -57,6 +57,27 @@ async function resolveName(session: EngineSession, name: string | undefined): Pr
   return { plan: status.task?.plan ?? status.plans[0]?.plan ?? name, task, seq: status.seq };
 }
 
+const PAGE = 1000;
+
+/** The events up to `seq`, picked out by the engine: of a long history only what is asked for travels. */
+async function readPast(
+  session: EngineSession,
+  { plan, task, seq }: About,
+  tell: (event: StoredEvent) => void,
+): Promise<void> {
+  const about = task !== null ? { task } : plan !== null ? { plan } : {};
+  for (let since = 0; since < seq;) {
+    const { events } = await session.call("read_log", { ...about, since, limit: PAGE });
+    for (const event of events) {
+      // The engine is of this package: what it stored as an event is one.
+      if (event.seq <= seq) tell(event as unknown as StoredEvent);
+    }
+    const last = events.at(-1)?.seq;
+    if (last === undefined || events.length < PAGE) return;
+    since = last;
+  }
+}
+
 function isAbout(event: StoredEvent, plan: string | null, task: string | null): boolean {
   if (task !== null) return event.taskId !== null && `${event.planId ?? ""}/${event.taskId}` === task;
   return plan === null || event.planId === plan;
@@ -70,7 +91,7 @@ async function printTurns(
   invocation: Invocation,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const { turns } = await session.call("read_log", { task, limit: MAX_TURNS });
+  const { turns } = await session.call("read_log", { task, turns: true, limit: MAX_TURNS });
   for (const turn of turns) {
     if (invocation.json) terminal.printJson(turn);
     else {

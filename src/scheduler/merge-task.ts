@@ -104,7 +104,7 @@ async function run(merge: Merge): Promise<MergeEnd> {
       return waitFor(
         "conflict",
         `conflicts with ${target} in ${names.slice(0, 10).join(", ")}${names.length > 10 ? ` and ${names.length - 10} more` : ""}`,
-        `merge ${target} into ${branchOf(task)} in its worktree, then: orchestrator merge ${taskKey(task)}`,
+        `git -C ${repository.worktrees.pathOf(task.planId, task.id)} merge ${target}, mend and commit, then: orchestrator merge ${taskKey(task)}`,
       );
     }
     if (!task.isApproved) {

@@ -147,7 +147,9 @@ export function replacePlan(parts: Parts, plan: NewPlan, continuation: Continuat
     createdAtMs: old.createdAtMs,
     paused: plan.isPaused,
   };
-  store.plans.update(plan.id, { ...record, text: plan.text, config: plan.settings, endedAtMs: null, file: plan.file });
+  // With nothing to run no task changes its state, and nothing would tell that it ended again.
+  const endedAtMs = fresh.size === 0 ? (old.endedAtMs ?? parts.clock.nowMs()) : null;
+  store.plans.update(plan.id, { ...record, text: plan.text, config: plan.settings, endedAtMs, file: plan.file });
   store.events.append({
     planId: plan.id,
     taskId: null,

@@ -261,6 +261,13 @@ describe("where and from what", () => {
     scene.file("go", "");
     expect((await scene.run(["run", plan])).code).toBe(0);
     expect((await scene.run(["run", plan])).code).toBe(0);
+    // It has ended for good: nothing of it is kept for later, and what undo needs is all that stays.
+    expect((await scene.run(["stop"])).code).toBe(0);
+    expect(scene.git("worktree", "list").trim().split("\n")).toHaveLength(1);
+    expect(scene.git("for-each-ref", "--format=%(refname)").trim().split("\n")).toEqual([
+      "refs/heads/main",
+      "refs/orchestrator/before/again",
+    ]);
     const { readFileSync } = await import("node:fs");
     expect(readFileSync(log, "utf8").split("\n").filter(Boolean).sort()).toEqual(["a", "b", "b"]);
   });

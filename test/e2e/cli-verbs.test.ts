@@ -294,7 +294,8 @@ describe("what a task's own script has", () => {
 
   test("for a person they are refused, with and without an engine", async () => {
     expect((await scene.run(["context"])).code).toBe(3);
-    await scene.run(["status"]);
+    // An engine stays once something was planned.
+    expect((await scene.run(["run", "-"], { input: JSON.stringify({ tasks: [task("a", "true")] }) })).code).toBe(0);
     const refused = await scene.run(["report", "x"]);
     expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining("not for an operator")]);
     expect((await scene.run(["report", "x", "--status", "fine"])).code).toBe(2);

@@ -79,8 +79,10 @@ export interface TurnCommand {
   /** Added to the environment the caller builds (base, provider's own, mark). */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  /** Written to stdin, which is then ended; null: stdin is closed at once. */
+  /** Written to stdin, which is then ended (save with `hearsMore`); null: stdin is closed at once. */
   readonly stdin: string | null;
+  /** Stdin stays open after `stdin`: the turn can be told more (`AgentBackend.lineFor`), and ends once stdin does. */
+  readonly hearsMore?: boolean;
   readonly files: readonly FileToWrite[];
 }
 
@@ -106,7 +108,11 @@ export type AgentEvent =
   | { readonly type: "tool-end"; readonly id: string; readonly isError: boolean; readonly summary: string }
   /** The CLI retries by itself. */
   | { readonly type: "retrying"; readonly message: string; readonly delayMs: number | null }
-  | { readonly type: "warning"; readonly message: string };
+  | { readonly type: "warning"; readonly message: string }
+  /** It took up what it was told in the middle of its turn under this id. */
+  | { readonly type: "heard"; readonly id: string }
+  /** It answered, and waits for more on stdin or for its end. */
+  | { readonly type: "turn-over" };
 
 /** How the process ended, from `process/`. */
 export interface ProcessEnd {
@@ -171,6 +177,8 @@ export interface AgentBackend {
   /** The command for one turn. Throws AppError AGENT_CLI_MISSING is not its job: see `locate`. */
   buildTurn(request: TurnRequest, provider: ResolvedProvider): TurnCommand;
   readTurn(request: TurnRequest): TurnReader;
+  /** What to write to stdin to tell a turn under way something; null: this kind hears nothing before its turn ends. */
+  readonly lineFor: ((id: string, text: string) => string) | null;
   /**
    * Finds the program to start for `provider.command` on `path` (for codex: the native binary behind the npm wrapper
    * where it can be found). Throws AppError AGENT_CLI_MISSING with how to install it.

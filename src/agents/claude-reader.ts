@@ -93,7 +93,7 @@ export class ClaudeReader implements TurnReader {
         return [];
       case "result":
         this.#readResult(event);
-        return [];
+        return [{ type: "turn-over" }];
       default:
         return [];
     }
@@ -182,6 +182,7 @@ export class ClaudeReader implements TurnReader {
 
   /** Results of tools; texts among them are what the CLI itself put in. */
   #readUser(event: Fields): AgentEvent[] {
+    if (event["isReplay"] === true) return [{ type: "heard", id: stringOf(event["uuid"]) ?? "" }];
     const results = listOf(fieldsOf(event["message"])["content"]).map(fieldsOf);
     return results
       .filter((block) => block["type"] === "tool_result")

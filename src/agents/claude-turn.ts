@@ -71,7 +71,11 @@ export function buildClaudeTurn(request: TurnRequest, provider: ResolvedProvider
     files.push({ path, content: systemPrompt });
     args.push(`--append-system-prompt-file=${path}`);
   }
+  // An answer in a form is asked for once: nobody talks to it meanwhile.
+  const hearsMore = request.outputSchema === null;
+  if (hearsMore) args.push("--input-format=stream-json", "--replay-user-messages");
   if (request.outputSchema !== null) args.push(`--json-schema=${schemaArgument(request.outputSchema)}`);
+  const prompt = stdinOf(request.prompt);
   return {
     file: provider.file,
     args,
@@ -83,9 +87,19 @@ export function buildClaudeTurn(request: TurnRequest, provider: ResolvedProvider
       ...(request.permissions === "full" ? { IS_SANDBOX: "1" } : {}),
     },
     cwd: request.worktree,
-    stdin: stdinOf(request.prompt),
+    stdin: hearsMore ? inputLine(null, prompt) : prompt,
+    hearsMore,
     files,
   };
+}
+
+/**
+ * One message on stdin with `--input-format=stream-json`. The CLI repeats it with its id (`--replay-user-messages`) when
+ * it takes it up: between two steps of a turn under way, after the next result of a tool, or in a turn of its own.
+ */
+export function inputLine(id: string | null, text: string): string {
+  const message = { type: "user", message: { role: "user", content: text }, ...(id === null ? {} : { uuid: id }) };
+  return `${JSON.stringify(message)}\n`;
 }
 
 /** The MCP server's name as it stands in the names of its tools. */

@@ -10,7 +10,7 @@
  */
 import { AppError } from "../errors.ts";
 import type { AgentBackend, Provider, ResolvedProvider } from "./backend.ts";
-import { buildClaudeTurn } from "./claude-turn.ts";
+import { buildClaudeTurn, inputLine } from "./claude-turn.ts";
 import { ClaudeReader } from "./claude-reader.ts";
 import { findProgram } from "./find-program.ts";
 
@@ -20,6 +20,7 @@ export const claudeBackend: AgentBackend = {
   kind: "claude",
   hasSessions: true,
   hasMcp: true,
+  lineFor: inputLine,
   buildTurn: buildClaudeTurn,
   readTurn: (request) => new ClaudeReader(request),
   locate: locateClaude,

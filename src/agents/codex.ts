@@ -33,6 +33,7 @@ export const codexBackend: AgentBackend = {
   kind: "codex",
   hasSessions: true,
   hasMcp: true,
+  lineFor: null,
   buildTurn,
   readTurn: readCodexTurn,
   locate: async (provider, path) => ({ ...provider, file: await locateCodex(provider, path) }),

@@ -32,6 +32,7 @@ export const commandBackend: AgentBackend = {
   kind: "command",
   hasSessions: false,
   hasMcp: false,
+  lineFor: null,
   buildTurn: buildCommandTurn,
   readTurn: (request) => new CommandReader(request),
   locate: locateShell,

@@ -45,6 +45,7 @@ export const gooseBackend: AgentBackend = {
   kind: "goose",
   hasSessions: true,
   hasMcp: true,
+  lineFor: null,
   // Keys of models only: cloud accounts (AWS_*, GCP_*) would reach the agent's shell too, so who needs one names it in
   // `providers.*.passEnv`.
   defaultPassEnv: [

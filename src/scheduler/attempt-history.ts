@@ -69,6 +69,9 @@ export class AttemptHistory {
         return this.#add("note", `the CLI retries: ${event.message}`);
       case "session":
       case "thinking":
+      // What was said is noted with its words by who said it.
+      case "heard":
+      case "turn-over":
         return;
     }
   }

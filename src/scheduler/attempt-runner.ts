@@ -18,8 +18,9 @@ import { endOf, failure, stoppedBy, writeBrokenEnd, writeEnd, type Ended } from 
 import { AttemptHistory } from "./attempt-history.ts";
 import { environmentFor, requestFor, taskVariables, type Prepared } from "./attempt-request.ts";
 import { finishWork } from "./finish-work.ts";
-import { markDelivered } from "./mail.ts";
 import { followUpVariables } from "./follow-up-variables.ts";
+import { markDelivered, undeliveredMail, type Mail } from "./mail.ts";
+import { OpenTurn } from "./open-turn.ts";
 import type { Commit, Parts } from "./parts.ts";
 import type { ProviderSettings } from "./settings.ts";
 import { watchForStall } from "./stall-watch.ts";
@@ -34,6 +35,8 @@ interface LiveAttempt {
   stopReason: StopReason | null;
   /** The conversation it goes on with. */
   session: TurnRequest["session"];
+  /** While its CLI can be told more. */
+  turn: OpenTurn | null;
 }
 
 interface Spawning {
@@ -43,6 +46,8 @@ interface Spawning {
   readonly history: AttemptHistory;
   /** For the raw output. */
   readonly folder: string;
+  /** What the prompt tells. */
+  readonly mail: readonly Mail[];
 }
 
 export class AttemptRunner {
@@ -71,6 +76,11 @@ export class AttemptRunner {
     for (const key of this.#live.keys()) this.stop(key, reason);
   }
 
+  /** Says what is new to the task's agent in the middle of its turn, where its CLI can hear it. */
+  tell(task: TaskRecord): void {
+    this.#live.get(taskKey(task))?.turn?.tell(undeliveredMail(this.#parts, task));
+  }
+
   async run(task: TaskRecord): Promise<Ended<AttemptEnd>> {
     const key = taskKey(task);
     const live: LiveAttempt = {
@@ -79,6 +89,7 @@ export class AttemptRunner {
       process: null,
       stopReason: null,
       session: null,
+      turn: null,
     };
     this.#live.set(key, live);
     try {
@@ -185,7 +196,7 @@ export class AttemptRunner {
       ...request.environment,
       ...(await followUpVariables(this.#parts, task, backend.kind, folder)),
     };
-    const spawning = { command, environment, reader, history, folder };
+    const spawning = { command, environment, reader, history, folder, mail };
     const report = await this.#spawn(task, live, prepared, spawning);
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
@@ -199,7 +210,7 @@ export class AttemptRunner {
       history.note(end.type === "failed" ? `failed (${end.cause}): ${end.message}` : end.type);
       writeEnd(this.#parts, task, prepared, { attemptId: live.id, startedAtMs, end, report, turnEnd });
       work.write();
-      if (end.type === "succeeded") markDelivered(this.#parts, mail, live.id);
+      if (end.type === "succeeded") markDelivered(this.#parts, [...mail, ...(live.turn?.heard ?? [])], live.id);
       if (end.type === "succeeded") this.#keepLastWords(task, turnEnd.finalText);
     };
     return { end, write };
@@ -253,12 +264,13 @@ export class AttemptRunner {
     task: TaskRecord,
     live: LiveAttempt,
     prepared: Prepared,
-    { command, environment, reader, history, folder }: Spawning,
+    { command, environment, reader, history, folder, mail }: Spawning,
   ): Promise<ExitReport> {
     const { processes, store } = this.#parts;
     const take = (events: readonly AgentEvent[]): void => {
       for (const event of events) {
         history.event(event);
+        live.turn?.take(event);
         if (event.type === "session") this.#noteSession(task, live, prepared, event.sessionId);
       }
     };
@@ -271,6 +283,7 @@ export class AttemptRunner {
       cwd: command.cwd,
       env: { ...environment, ...command.env, ...exclude, ...taskVariables(task, prepared.slot) },
       stdin: command.stdin,
+      keepStdinOpen: command.hearsMore === true,
       deadlineMs: task.spec.timeoutMinutes * 60_000,
       killGraceMs: prepared.settings.killGraceMs,
       outputDir: folder,
@@ -278,6 +291,7 @@ export class AttemptRunner {
       onStderr: (chunk) => take(reader.readStderr(chunk)),
     });
     live.process = child;
+    live.turn = this.#openTurn(child, prepared, command, mail, (text) => history.prompt(text));
     if (live.stopReason !== null) void child.stop(live.stopReason);
     const endStallWatch = this.#watch(task, live, prepared, child);
     this.#commit(() => {
@@ -287,10 +301,26 @@ export class AttemptRunner {
       const body = { type: "attempt-started", number: task.ledger.attempts, provider: name, pid: child.pid } as const;
       store.events.append({ planId: task.planId, taskId: task.id, attemptId: live.id, body });
     });
+    // What was said since the prompt was put together.
+    this.tell(task);
     const report = await child.exited;
+    live.turn?.end();
     endStallWatch();
     live.process = null;
     return report;
+  }
+
+  #openTurn(
+    child: ManagedProcess,
+    { backend }: Prepared,
+    { hearsMore }: TurnCommand,
+    carried: readonly Mail[],
+    onHeard: (text: string) => void,
+  ): OpenTurn | null {
+    const { lineFor } = backend;
+    if (hearsMore !== true || lineFor === null) return null;
+    const { clock, ids } = this.#parts;
+    return new OpenTurn({ clock, child, lineFor, newId: () => ids.uuid(), carried, onHeard });
   }
 
   #watch(task: TaskRecord, { id: attemptId }: LiveAttempt, prepared: Prepared, child: ManagedProcess): () => void {

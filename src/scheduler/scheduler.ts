@@ -120,12 +120,17 @@ export class Scheduler {
   }
 
   /** Whether the task's agent can be told something before its turn ends. */
-  hearsWhileWorking(_key: TaskKey): boolean {
-    return false;
+  hearsWhileWorking(key: TaskKey): boolean {
+    const { record } = this.#board.node(key);
+    const kind = this.parts.settingsOf(record.planId).providers[record.provider]?.kind;
+    return kind !== undefined && this.parts.backend(kind).lineFor !== null;
   }
 
-  /** Something new is there for the task's agent. */
-  tellWorking(_key: TaskKey): void {}
+  /** Something new is there for the task's agent: it hears it now where it can. */
+  tellWorking(key: TaskKey): void {
+    const { record } = this.#board.node(key);
+    if (record.state === "running") this.#runner.tell(record);
+  }
 
   #decide(): void {
     const { store, clock } = this.parts;

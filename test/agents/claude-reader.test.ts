@@ -33,7 +33,14 @@ describe("what a turn did is told as it happens", () => {
   test("session, text, tools and their results", () => {
     const { events, end } = read([capture("stream-tool-use.ndjson")]);
     expect(events[0]).toEqual({ type: "session", sessionId: expect.stringMatching(/^[0-9a-f-]{36}$/) });
-    expect(events.map((event) => event.type)).toEqual(["session", "text", "tool-start", "tool-end", "text"]);
+    expect(events.map((event) => event.type)).toEqual([
+      "session",
+      "text",
+      "tool-start",
+      "tool-end",
+      "text",
+      "turn-over",
+    ]);
     expect(events[2]).toMatchObject({ name: "Bash", summary: "echo hi" });
     expect(events[3]).toMatchObject({ isError: false, summary: "hi" });
     expect(end).toMatchObject({
@@ -48,7 +55,24 @@ describe("what a turn did is told as it happens", () => {
 
   test("partial messages make output but no event twice", () => {
     const { events } = read([capture("stream-partial-messages.ndjson")]);
-    expect(events.map((event) => event.type)).toEqual(["session", "text", "tool-start", "tool-end", "text"]);
+    expect(events.map((event) => event.type)).toEqual([
+      "session",
+      "text",
+      "tool-start",
+      "tool-end",
+      "text",
+      "turn-over",
+    ]);
+  });
+
+  test("what it is told in the middle of a turn is heard under its id, in that turn", () => {
+    const { events } = read([capture("input-message-injected-mid-run.ndjson")]);
+    const types = events.map((event) => event.type).filter((type) => type !== "warning");
+    expect(types).toEqual(["session", "heard", "tool-start", "tool-end", "heard", "text", "turn-over"]);
+    expect(events.filter((event) => event.type === "heard")[1]).toEqual({
+      type: "heard",
+      id: "eca88b81-07d0-41be-a0e8-096359115697",
+    });
   });
 
   test("the CLI's own retries are told, with their delay", () => {

@@ -41,12 +41,20 @@ function valuesOf(command: TurnCommand, option: string): string[] {
   return command.args.filter((arg) => arg.startsWith(`${option}=`)).map((arg) => arg.slice(option.length + 1));
 }
 
+/** The one message on its stdin. */
+function promptOf({ stdin }: TurnCommand): string {
+  const line = JSON.parse(stdin ?? "") as { type: string; message: { role: string; content: string } };
+  expect(line).toMatchObject({ type: "user", message: { role: "user" } });
+  return line.message.content;
+}
+
 describe("B2: a session is started and continued", () => {
   test("a new one has the attempt's id, so that it is known before the process starts", () => {
     const command = build();
     expect(valuesOf(command, "--session-id")).toEqual(["0b8f7a52-1111-4222-8333-444455556666"]);
     expect(valuesOf(command, "--resume")).toEqual([]);
-    expect(command).toMatchObject({ file: "/usr/bin/claude", cwd: worktree, stdin: "do the work" });
+    expect(command).toMatchObject({ file: "/usr/bin/claude", cwd: worktree, hearsMore: true });
+    expect(promptOf(command)).toBe("do the work");
     expect(command.env["TMPDIR"]).toBe("/nowhere/scratch");
     expect(command.args[0]).toBe("--effort=low");
   });
@@ -72,16 +80,27 @@ describe("the prompt", () => {
   });
 
   test("that begins like a slash command is not left to be one", () => {
-    expect(build({ prompt: "/clear" }).stdin).toBe("The task:\n\n/clear");
-    expect(build({ prompt: " \n/clear" }).stdin).toMatch(/^The task:/);
-    expect(build({ prompt: "see /clear" }).stdin).toBe("see /clear");
+    expect(promptOf(build({ prompt: "/clear" }))).toBe("The task:\n\n/clear");
+    expect(promptOf(build({ prompt: " \n/clear" }))).toMatch(/^The task:/);
+    expect(promptOf(build({ prompt: "see /clear" }))).toBe("see /clear");
   });
 
   test("that is empty or larger than the CLI takes is refused with what to do", () => {
     expect(() => build({ prompt: " \n" })).toThrow(expect.objectContaining({ code: "INPUT_INVALID" }));
     expect(() => build({ prompt: "é".repeat(5_000_001) })).toThrow(/10000002 bytes.*10000000 at most.*file/s);
-    expect(build({ prompt: "x".repeat(10_000_000) }).stdin).toHaveLength(10_000_000);
+    expect(promptOf(build({ prompt: "x".repeat(10_000_000) }))).toHaveLength(10_000_000);
   });
+});
+
+test("a turn can be told more, save one that is to answer in a form", () => {
+  const open = build();
+  expect(open.args).toEqual(expect.arrayContaining(["--input-format=stream-json", "--replay-user-messages"]));
+  const line = claudeBackend.lineFor?.("id-1", "/clear\nthat") ?? "";
+  expect(line.indexOf("\n")).toBe(line.length - 1);
+  expect(JSON.parse(line)).toEqual({ type: "user", message: { role: "user", content: "/clear\nthat" }, uuid: "id-1" });
+  const closed = build({ outputSchema: { type: "object" } });
+  expect(closed.args.join(" ")).not.toContain("input-format");
+  expect(closed).toMatchObject({ stdin: "do the work", hearsMore: false });
 });
 
 describe("A1: model, system prompt and tools of the role take effect", () => {

@@ -122,6 +122,7 @@ describe("B2: a satellite works in its worktree", () => {
     expect(readFileSync(join(worktree, "made.txt"), "utf8")).toBe("made\n");
     expect(first.events.map((event) => event.type)).toEqual([
       "session",
+      "heard",
       "thinking",
       "text",
       "tool-start",
@@ -129,6 +130,7 @@ describe("B2: a satellite works in its worktree", () => {
       "tool-start",
       "tool-end",
       "text",
+      "turn-over",
     ]);
     expect(first.end.usage).toEqual({ inputTokens: 30, outputTokens: 15, cachedInputTokens: 0 });
 

@@ -1,0 +1,119 @@
+/**
+ * What is said to the agents of the real CLIs: in the middle of a turn, after it, after the task's end and after a
+ * restart of the engine. What counts is what the model's request holds: the earlier conversation and what was said.
+ */
+import { afterEach, describe, expect, test } from "vitest";
+import { CLI_NAMES, type CliName, type ModelTurn } from "./support/models.ts";
+import { until, World } from "./support/world.ts";
+
+let world: World;
+
+afterEach(async () => {
+  await world.leave();
+});
+
+interface Told {
+  readonly summary: string;
+  readonly task: string;
+}
+
+async function tell(task: string, prompt: string): Promise<Told> {
+  return await world.call<Told>("spawn_agent", { task, prompt });
+}
+
+async function start(cli: CliName): Promise<string> {
+  return await world.createPlan({
+    name: "talk",
+    tasks: [{ id: "a", agent: `coder-${cli}`, prompt: "FIRST-PROMPT", writes: ["*.txt"] }],
+  });
+}
+
+/** Holds the model's first answer until the gate is opened. */
+function gate(): { readonly opened: Promise<void>; open(): void } {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open: () => open() };
+}
+
+function ofTask(cli: CliName): readonly ModelTurn[] {
+  return world.model(cli).turns;
+}
+
+describe.each(CLI_NAMES)("%s", (cli) => {
+  test("what is said while it works reaches the model before anything is merged", async () => {
+    world = await World.open({ clis: [cli] });
+    const model = world.model(cli);
+    const { opened, open } = gate();
+    model.setScript(async (turn) => {
+      if (turn.index > 0) return turn.results.length === 0 || turn.index > 2 ? { say: "done" } : { say: "did it" };
+      await opened;
+      return { tool: "task_context", input: {} };
+    });
+    const plan = await start(cli);
+    await model.waitForTurn((turn) => turn.index === 0);
+    const told = await tell("talk/a", "SAID-WHILE-IT-WORKS");
+    expect(told.task).toBe("talk/a");
+    open();
+    expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
+    expect(model.errors).toEqual([]);
+    const { attempts, history } = await world.task("talk/a");
+    const last = ofTask(cli).at(-1);
+    expect(last?.everything).toContain("FIRST-PROMPT");
+    expect(last?.everything.split("SAID-WHILE-IT-WORKS")).toHaveLength(2);
+    expect(JSON.stringify(history)).toContain("SAID-WHILE-IT-WORKS");
+    // Claude hears it in the middle of its turn; the others in another one of the same conversation.
+    expect(attempts).toHaveLength(cli === "claude" ? 1 : 2);
+    expect(new Set(ofTask(cli).map((turn) => turn.conversation)).size).toBe(1);
+    expect(new Set(attempts.map((attempt) => attempt.session)).size).toBe(1);
+  });
+
+  test("S4: after its end, and after a restart of the engine, its conversation goes on in a new task", async () => {
+    world = await World.open({ clis: [cli] });
+    const model = world.model(cli);
+    model.setScript((turn) =>
+      turn.results.length === 0
+        ? { write: `file-${turn.index}.txt`, content: `${turn.index}\n` }
+        : { say: `SPOKEN-${turn.index}` },
+    );
+    const plan = await start(cli);
+    expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
+    const second = await tell("talk/a", "SECOND-MESSAGE");
+    expect(second.task).toBe("talk/a-2");
+    expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
+    expect(ofTask(cli).at(-1)?.everything).toMatch(/FIRST-PROMPT[^]*SECOND-MESSAGE/);
+
+    process.kill(world.enginePid(), "SIGKILL");
+    await until("the engine and its guard are gone", () => world.processes().length === 0);
+    world.disconnect();
+    const third = await tell("talk/a", "THIRD-MESSAGE");
+    expect(third.task).toBe("talk/a-3");
+    expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
+    expect(model.errors).toEqual([]);
+    expect(ofTask(cli).at(-1)?.everything).toMatch(/FIRST-PROMPT[^]*SPOKEN-1[^]*SECOND-MESSAGE[^]*THIRD-MESSAGE/);
+    expect(new Set(ofTask(cli).map((turn) => turn.conversation)).size).toBe(1);
+    const written = world.git("ls-tree", "--name-only", "main").split("\n");
+    expect(written.filter((name) => name.startsWith("file-"))).toHaveLength(3);
+    expect(world.git("status", "--porcelain")).toBe("");
+  });
+});
+
+test("claude: what is said while it gives its last answer begins another turn in the same process", async () => {
+  world = await World.open({ clis: ["claude"] });
+  const model = world.model("claude");
+  const { opened, open } = gate();
+  model.setScript(async (turn) => {
+    if (turn.index === 0) await opened;
+    return { say: `ANSWER-${turn.index}` };
+  });
+  const plan = await start("claude");
+  await model.waitForTurn((turn) => turn.index === 0);
+  await tell("talk/a", "/one-more-thing");
+  open();
+  expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
+  const { attempts, history, output } = await world.task("talk/a");
+  expect(attempts).toHaveLength(1);
+  expect(output).toBe("ANSWER-1");
+  expect(model.turns).toHaveLength(2);
+  expect(model.turns[1]?.everything).toMatch(/ANSWER-0[^]*\/one-more-thing/);
+  expect((history ?? []).map(({ kind }) => kind)).toEqual(["prompt", "text", "prompt", "text", "note"]);
+});

@@ -4,7 +4,7 @@ import type { CommitText } from "./commit-message.ts";
 import { commitTree } from "./leftovers.ts";
 import { pathText } from "./paths.ts";
 import { isAncestor } from "./refs.ts";
-import { runGit, splitAtNul, throwFailure, type GitPlace } from "./run-git.ts";
+import { git, runGit, splitAtNul, throwFailure, type GitPlace } from "./run-git.ts";
 
 /** Only `merge` yet: always a commit with two parents, the target first. */
 export type MergeStrategy = "merge";
@@ -20,7 +20,7 @@ export interface CandidateOptions {
 
 export type Candidate =
   | { readonly type: "candidate"; readonly sha: string; readonly treeSha: string }
-  /** All of the branch is in the target already. */
+  /** All of the branch is in the target already, or would change nothing there. */
   | { readonly type: "nothing" }
   | Conflict;
 
@@ -39,16 +39,35 @@ export interface ConflictedFile {
 
 /** Repeating it gives another commit of the same tree. Throws GIT_FAILED for unknown commits or unrelated histories. */
 export async function buildCandidate(place: GitPlace, options: CandidateOptions): Promise<Candidate> {
-  const { targetSha, branchSha, text } = options;
-  if (await isAncestor(place, branchSha, targetSha)) return { type: "nothing" };
-  const merged = await mergeOnPaper(
-    options.worktree === undefined ? place : { folder: options.worktree },
-    targetSha,
-    branchSha,
-  );
-  if (merged.type === "conflict") return merged;
+  const { targetSha, branchSha, text, worktree } = options;
+  const merged = await mergeUnlessIn(place, { targetSha, branchSha, ...(worktree === undefined ? {} : { worktree }) });
+  if (merged.type !== "merged") return merged;
   const sha = await commitTree(place, merged.treeSha, [targetSha, branchSha], text);
   return { type: "candidate", sha, treeSha: merged.treeSha };
+}
+
+/** Whether the target has all of the branch: merged, or squashed or rebased onto it by hand. */
+export async function isWorkIn(
+  place: GitPlace,
+  between: Pick<CandidateOptions, "targetSha" | "branchSha">,
+): Promise<boolean> {
+  return (await mergeUnlessIn(place, between)).type === "nothing";
+}
+
+async function mergeUnlessIn(
+  place: GitPlace,
+  { targetSha, branchSha, worktree }: Pick<CandidateOptions, "targetSha" | "branchSha" | "worktree">,
+): Promise<{ readonly type: "nothing" } | { readonly type: "merged"; readonly treeSha: string } | Conflict> {
+  if (await isAncestor(place, branchSha, targetSha)) return { type: "nothing" };
+  const merged = await mergeOnPaper(worktree === undefined ? place : { folder: worktree }, targetSha, branchSha);
+  if (merged.type === "conflict") {
+    // Rebased by hand, and changed since: each commit has its like on the other side.
+    const args = ["rev-list", "--count", "--cherry-pick", "--right-only", `${targetSha}...${branchSha}`, "--"];
+    return (await git(place, args)) === "0" ? { type: "nothing" } : merged;
+  }
+  // Squashed or rebased by hand: the merge would change nothing.
+  const tree = await git(place, ["rev-parse", "--verify", `${targetSha}^{tree}`]);
+  return tree === merged.treeSha ? { type: "nothing" } : merged;
 }
 
 /** Would the two merge? Leaves unreachable objects behind, nothing else. */

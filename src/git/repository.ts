@@ -11,7 +11,14 @@ import { dirname, resolve } from "node:path";
 import pLimit from "p-limit";
 import { AppError } from "../errors.ts";
 import { branchBirth, branchHistory, changedNames, recentHeads, type BranchHistory } from "./branch-history.ts";
-import { buildCandidate, mergeOnPaper, type Candidate, type CandidateOptions, type Conflict } from "./candidate.ts";
+import {
+  buildCandidate,
+  isWorkIn,
+  mergeOnPaper,
+  type Candidate,
+  type CandidateOptions,
+  type Conflict,
+} from "./candidate.ts";
 import { changedFiles, diffText, mergeBase, type ChangedFile, type DiffOptions, type DiffText } from "./changes.ts";
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
 import { configuredEmail } from "./identity.ts";
@@ -205,6 +212,11 @@ export class Repository {
   /** See candidate.ts. */
   async buildCandidate(options: CandidateOptions): Promise<Candidate> {
     return await buildCandidate(this.#core.place, options);
+  }
+
+  /** See candidate.ts. */
+  async isWorkIn(targetSha: string, branchSha: string): Promise<boolean> {
+    return await isWorkIn(this.#core.place, { targetSha, branchSha });
   }
 
   /** Would two running branches collide? null when they merge. */

@@ -1,12 +1,14 @@
 /**
- * Tasks that wait because of the user's checkout or of the target go on by themselves when that changes. Nothing tells
- * us when a person commits or cleans up, so it is looked at now and then, and only while some task waits for it.
+ * Tasks that wait because of the user's checkout or of the target go on by themselves when that changes, and those whose
+ * branch a person merged by hand are done. Nothing tells us when a person commits or cleans up, so it is looked at now and
+ * then, and only while some task waits for it.
  */
 import { existsSync } from "node:fs";
 import { messageOf } from "../errors.ts";
 import { checkoutSignature } from "../git/checkout-signature.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
+import { branchOf } from "./task-place.ts";
 
 const LOOK_EVERY_MS = 3_000;
 
@@ -17,6 +19,8 @@ export class CheckoutWatch {
   readonly #seen = new Map<TaskKey, string>();
   /** Files that git named as in the way: a lock, or one in an ignored folder, shows in no status. */
   readonly #inTheWay = new Map<TaskKey, readonly string[]>();
+  /** The tips of target and branch at the last comparison. */
+  readonly #compared = new Map<TaskKey, string>();
   #cancel: (() => void) | null = null;
   #isStopped = false;
 
@@ -48,6 +52,7 @@ export class CheckoutWatch {
   }
 
   async #look(): Promise<void> {
+    await this.#lookForHandMerges();
     const waiting = this.#waiting();
     if (waiting.length === 0) return this.#seen.clear();
     const signatures = new Map<string, string>();
@@ -70,6 +75,34 @@ export class CheckoutWatch {
     }
     const keys = new Set(waiting.map(({ task }) => taskKey(task)));
     for (const map of [this.#seen, this.#inTheWay]) for (const key of map.keys()) if (!keys.has(key)) map.delete(key);
+  }
+
+  /**
+   * A person may merge, squash or rebase a task's branch by hand, whatever the task waits for: the queue then finds
+   * nothing to merge, and the task is done. Asked again only when the target or the branch moved.
+   */
+  async #lookForHandMerges(): Promise<void> {
+    const { board, repository, log } = this.#parts;
+    const open = new Set<TaskKey>();
+    for (const plan of board.plans()) {
+      if (plan.counts.waiting === 0 || plan.record.paused) continue;
+      const targetSha = await repository.branchTip(plan.record.target).catch(() => null);
+      for (const { record } of plan.nodes.values()) {
+        if (record.state !== "waiting" || record.stage !== "merge" || record.wait?.code === "paused") continue;
+        const key = taskKey(record);
+        open.add(key);
+        try {
+          const branchSha = await repository.branchTip(branchOf(record));
+          const tips = `${targetSha} ${branchSha}`;
+          if (targetSha === null || branchSha === null || this.#compared.get(key) === tips) continue;
+          this.#compared.set(key, tips);
+          if ((await repository.isWorkIn(targetSha, branchSha)) && !this.#isStopped) this.#goOn(key);
+        } catch (thrown) {
+          log("warning", `${key} could not be compared with ${plan.record.target}: ${messageOf(thrown)}`, {});
+        }
+      }
+    }
+    for (const key of this.#compared.keys()) if (!open.has(key)) this.#compared.delete(key);
   }
 
   #waiting(): { task: TaskRecord; target: string }[] {

@@ -61,6 +61,21 @@ describe("X3: merging on paper", () => {
     expect(await build(target, target)).toEqual({ type: "nothing" });
   });
 
+  test("a branch whose work was squashed or rebased onto the target by hand gives nothing; a part of it does", async () => {
+    const one = fixture.commitOn("main", { "a.txt": "a2\n" });
+    const branch = fixture.commitOn(one, { "b.txt": "b2\n" });
+    const squashed = fixture.commitOn("main", { "a.txt": "a2\n", "b.txt": "b2\n", "c.txt": "c\n" });
+    expect(await build(squashed, branch)).toEqual({ type: "nothing" });
+    expect(await repository.isWorkIn(squashed, branch)).toBe(true);
+    const elsewhere = fixture.commitOn("main", { "c.txt": "c\n" });
+    const half = fixture.commitOn(elsewhere, { "a.txt": "a2\n" });
+    expect(await repository.isWorkIn(half, branch)).toBe(false);
+    const rebased = fixture.commitOn(half, { "b.txt": "b2\n" });
+    const changedSince = fixture.commitOn(rebased, { "b.txt": "b3\n" });
+    expect(await repository.isWorkIn(rebased, branch)).toBe(true);
+    expect(await build(changedSince, branch)).toEqual({ type: "nothing" });
+  });
+
   test("a conflict lists its files, odd names included, and git's words", async () => {
     const base = fixture.commitOn("main", { "new\nline ü": "0\n" });
     const target = fixture.commitOn(base, { "a.txt": "target\n", "new\nline ü": "1\n" });

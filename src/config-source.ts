@@ -18,6 +18,7 @@ import {
 } from "./config/index.ts";
 import { AppError } from "./errors.ts";
 import type { BoardSettings } from "./plan/board.ts";
+import type { QuestionSettings } from "./questions/route.ts";
 import type { PlanSettings, ProviderSettings, RoleSettings } from "./scheduler/settings.ts";
 
 export class ConfigSource {
@@ -154,7 +155,7 @@ export class ConfigSource {
 }
 
 /** Keys that are known, and that nothing in this version obeys yet: who sets one is told. */
-const LATER_KEYS = ["agents.isolation", "merge.strategy", "merge.conflicts", "questions", "notify"];
+const LATER_KEYS = ["agents.isolation", "merge.strategy", "merge.conflicts", "questions.elicit", "notify"];
 
 function withoutEffect({ origins }: LoadedConfig): string[] {
   const set = LATER_KEYS.filter((key) => origins.origin(key).layer !== "default");
@@ -189,8 +190,23 @@ export function planSettings(config: Config, path: string): PlanSettings {
     undeclaredWrites: config.writes.undeclared,
     stallMs: config.agents.stallMinutes * 60_000,
     worktree: { copy: config.worktree.copy, link: config.worktree.link, setup: config.worktree.setup },
+    questions: questionSettings(config.questions),
     workflows: Object.keys(config.workflows),
     startsAlone: true,
+  };
+}
+
+function questionSettings({ holdSeconds, route, parentSeconds, deadlines }: Config["questions"]): QuestionSettings {
+  const { parentMinutes, orchestratorMinutes, humanMinutes } = deadlines;
+  return {
+    holdMs: holdSeconds * 1000,
+    route,
+    parentQuietMs: parentSeconds * 1000,
+    deadlinesMs: {
+      parent: Math.round(parentMinutes * 60_000),
+      orchestrator: Math.round(orchestratorMinutes * 60_000),
+      human: Math.round(humanMinutes * 60_000),
+    },
   };
 }
 

@@ -18,6 +18,8 @@ export const ERROR_CODES = {
   PLAN_NOT_FOUND: "no plan has that id",
   TASK_NOT_FOUND: "no task has that id, or it is ambiguous without its plan",
   TASK_STATE: "the task's state does not allow what was asked",
+  QUESTION_NOT_FOUND: "no question has that id",
+  QUESTION_ANSWERED: "the question is open no more: answered, expired or withdrawn; details.by says by whom",
   INPUT_INVALID: "an operation's input does not fit its schema",
   REQUEST_KEY_REUSED: "a request key was used before for another operation or input",
   NOT_A_REPOSITORY: "no git repository was found",

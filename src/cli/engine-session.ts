@@ -5,10 +5,13 @@ import { connectClient, type CallOptions, type EngineClient } from "../engine/cl
 import { toAppError } from "../engine/protocol.ts";
 import { discoverRepository, type FoundRepository } from "../engine/repository-paths.ts";
 import { stateFolderOf } from "../engine/state-folder.ts";
+import type { answerQuestion } from "../operations/answer-question.ts";
+import type { askOrchestrator } from "../operations/ask-orchestrator.ts";
 import type { control } from "../operations/control.ts";
 import type { createPlan } from "../operations/create-plan.ts";
 import type { engineInfo } from "../operations/engine-info.ts";
 import type { gitHooks } from "../operations/git-hooks.ts";
+import type { listQuestions } from "../operations/list-questions.ts";
 import type { lookAtGit } from "../operations/look-at-git.ts";
 import type { Operation } from "../operations/operation.ts";
 import type { readDiff } from "../operations/read-diff.ts";
@@ -26,6 +29,9 @@ interface Operations {
   readonly update_plan: typeof updatePlan;
   readonly spawn_agent: typeof spawnAgent;
   readonly task_status: typeof taskStatus;
+  readonly answer_question: typeof answerQuestion;
+  readonly list_questions: typeof listQuestions;
+  readonly ask_orchestrator: typeof askOrchestrator;
   readonly control: typeof control;
   readonly read_log: typeof readLog;
   readonly read_diff: typeof readDiff;

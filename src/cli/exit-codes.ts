@@ -28,6 +28,8 @@ export const EXIT_OF_ERROR: Readonly<Partial<Record<ErrorCode, ExitCode>>> = {
   PLAN_NOT_FOUND: EXIT.usage,
   TASK_NOT_FOUND: EXIT.usage,
   TASK_STATE: EXIT.usage,
+  QUESTION_NOT_FOUND: EXIT.usage,
+  QUESTION_ANSWERED: EXIT.usage,
   INPUT_INVALID: EXIT.usage,
   REQUEST_KEY_REUSED: EXIT.usage,
   NOT_A_REPOSITORY: EXIT.cannotRun,

@@ -1,6 +1,7 @@
 /** Follows a plan until it settles: ended, or nothing can move without a person. */
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "../errors.ts";
+import type { OpenQuestion } from "../operations/open-questions.ts";
 import type { PlanStatus } from "../operations/task-status.ts";
 import type { EngineSession } from "./engine-session.ts";
 import type { EventFeed } from "./event-feed.ts";
@@ -19,16 +20,16 @@ export async function followPlan(
   session: EngineSession,
   feed: EventFeed,
   planId: string,
-  onStatus: (plan: PlanStatus) => void,
+  onStatus: (plan: PlanStatus, questions: readonly OpenQuestion[]) => void,
 ): Promise<PlanStatus> {
   for (;;) {
-    const { plan, seq } = await readPlan(session, planId);
-    onStatus(plan);
+    const { plan, questions, seq } = await readPlan(session, planId);
+    onStatus(plan, questions);
     if (await isSettled(session, plan)) {
       const last = await readWholePlan(session, planId);
       // Its events are on their way: they are told before the end is.
       await feed.beyond(last.seq - 1, EVENTS_WAIT_MS);
-      onStatus(last.plan);
+      onStatus(last.plan, last.questions);
       return last.plan;
     }
     if (feed.isEnded)
@@ -50,6 +51,7 @@ async function isSettled(session: EngineSession, plan: PlanStatus): Promise<bool
 
 export interface ReadPlan {
   readonly plan: PlanStatus;
+  readonly questions: readonly OpenQuestion[];
   readonly seq: number;
 }
 
@@ -58,16 +60,16 @@ export async function readPlan(session: EngineSession, planId: string, offset = 
   const status = await session.call("task_status", { plan: planId, include: ["why"], offset });
   const [plan] = status.plans;
   if (plan === undefined) throw new AppError("PLAN_NOT_FOUND", `there is no plan "${planId}"`);
-  return { plan, seq: status.seq };
+  return { plan, questions: status.questions, seq: status.seq };
 }
 
 /** The plan with all its tasks, page by page. */
 export async function readWholePlan(session: EngineSession, planId: string): Promise<ReadPlan> {
-  let { plan, seq } = await readPlan(session, planId);
+  let { plan, questions, seq } = await readPlan(session, planId);
   while (plan.more > 0 && plan.tasks.length < MAX_LISTED) {
     const next = await readPlan(session, planId, plan.tasks.length);
     plan = { ...next.plan, tasks: [...plan.tasks, ...next.plan.tasks] };
-    seq = next.seq;
+    ({ questions, seq } = next);
   }
-  return { plan, seq };
+  return { plan, questions, seq };
 }

@@ -1,5 +1,6 @@
 /** An event as a line that people read. */
 import type { EventBody, StoredEvent } from "../events/event.ts";
+import { openQuestionLine } from "./render-questions.ts";
 import { renderClock, renderCost } from "./render-time.ts";
 import { styled, type Line, type Span, type Style } from "./styled.ts";
 import { stateStyle } from "./task-sign.ts";
@@ -17,6 +18,13 @@ export function renderChange(event: StoredEvent): Line | null {
     // What can start at once is not news.
     if (body.to === "ready" || body.to === "pending") return null;
     return [styled(taskId, "bold"), " ", ...describeEvent(body)];
+  }
+  if (body.type === "question-asked" && taskId !== null) {
+    const { id, question, options } = body;
+    return openQuestionLine({ id, task: taskId, question, options: [...options] });
+  }
+  if (body.type === "question-answered" || body.type === "question-expired") {
+    return [styled(taskId ?? "", "bold"), " ", ...describeEvent(body)];
   }
   if (body.type === "plan-paused" || body.type === "plan-resumed") return [`${planId ?? ""} `, ...describeEvent(body)];
   if (body.type === "warning" || body.type === "attempt-note") {
@@ -67,6 +75,16 @@ export function describeEvent(body: EventBody): Span[] {
     }
     case "provider-changed":
       return [`provider ${body.provider}: ${body.state}${because(null, body.reason)}`];
+    case "question-asked":
+      return [styled(`asks ${body.id}`, "yellow"), `: ${body.question}`];
+    case "question-routed":
+      return [`question ${body.id} goes to: ${body.stage}${because(null, body.reason)}`];
+    case "question-answered":
+      return [`question ${body.id} answered by ${body.by}: ${body.answer}`];
+    case "question-expired":
+      return [`question ${body.id} expired: its agent uses its own judgement`];
+    case "question-withdrawn":
+      return [`question ${body.id} withdrawn: ${body.reason}`];
     case "warning":
       return [styled("warning", "yellow"), `: ${body.message}`];
     default:

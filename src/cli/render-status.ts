@@ -1,6 +1,7 @@
 /** Plans and tasks as lists: values in, lines out. Given a width, every line fits it. */
 import type { PlanStatus, TaskDetail, TaskLine, TaskStatusOutput } from "../operations/task-status.ts";
 import { TASK_STATES, type TaskState } from "../plan/task-state.ts";
+import { renderOpenQuestions } from "./render-questions.ts";
 import { displayWidth, padToWidth, plainLine } from "./plain-text.ts";
 import { renderCost, renderDuration } from "./render-time.ts";
 import { cutLine, styled, type Line, type Span, type Style } from "./styled.ts";
@@ -14,9 +15,14 @@ export interface RowOptions {
 }
 
 export function renderStatus(status: TaskStatusOutput, width: number): Line[] {
-  if (status.task !== undefined) return renderTask(status.task);
+  const asked = renderOpenQuestions(status.questions);
+  const above = asked.length === 0 ? [] : [...asked.map((line) => fit(line, width)), []];
+  if (status.task !== undefined) return [...above, ...renderTask(status.task)];
   if (status.plans.length === 0) return [["There are no plans. `orchestrator run FILE` carries one out."]];
-  return status.plans.flatMap((plan, index) => [...(index === 0 ? [] : [[]]), ...renderPlan(plan, { width })]);
+  return [
+    ...above,
+    ...status.plans.flatMap((plan, index) => [...(index === 0 ? [] : [[]]), ...renderPlan(plan, { width })]),
+  ];
 }
 
 export function renderPlan(plan: PlanStatus, options: RowOptions): Line[] {

@@ -117,6 +117,22 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/diff.ts")).runDiff,
   },
   {
+    name: "questions",
+    usage: "[ID|PLAN] [--all]",
+    help: "what agents ask, and how to answer",
+    options: { all: { type: "boolean", help: "also those that are answered" } },
+    positionals: { min: 0, max: 1, what: "ID" },
+    load: async () => (await import("./verbs/questions.ts")).runQuestions,
+  },
+  {
+    name: "answer",
+    usage: "ID TEXT",
+    help: "answer an agent's question (TEXT - is standard input); its agent goes on at once",
+    options: {},
+    positionals: { min: 2, max: 2, what: "ID TEXT" },
+    load: async () => (await import("./verbs/questions.ts")).runAnswer,
+  },
+  {
     name: "ps",
     usage: "",
     help: "the engine and the processes it runs",
@@ -228,6 +244,21 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/satellite.ts")).runContext,
   },
   {
+    name: "ask",
+    usage: "QUESTION [--option TEXT]… [--context TEXT]",
+    help: "for an agent's script: ask a question, wait, print the answer (QUESTION - is standard input)",
+    details: [
+      "Waits until somebody answers. Prints nothing but the answer. Ends with 4 when every deadline passed: the script",
+      "then decides by itself.",
+    ],
+    options: {
+      option: { type: "string", value: "TEXT", multiple: true, help: "an answer to choose from; may be repeated" },
+      context: { type: "string", value: "TEXT", help: "what somebody needs to know to answer" },
+    },
+    positionals: { min: 1, max: 1, what: "QUESTION" },
+    load: async () => (await import("./verbs/satellite.ts")).runAsk,
+  },
+  {
     name: "report",
     usage: "SUMMARY|- [--status succeeded|failed] [--verdict approve|reject]",
     help: "for an agent or its script: report the result of its task",
@@ -258,4 +289,4 @@ export const VERBS: readonly Verb[] = [
 ];
 
 /** Promised and not there yet: told apart from a typing error. */
-export const LATER_VERBS: readonly string[] = ["open", "questions", "answer", "undo", "tui", "clean", "ask"];
+export const LATER_VERBS: readonly string[] = ["open", "undo", "tui", "clean"];

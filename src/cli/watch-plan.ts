@@ -1,5 +1,6 @@
 /** Shows a plan while it runs, as fits the output: a list redrawn in place, a line for each change, or JSON lines. */
 import type { StoredEvent } from "../events/event.ts";
+import type { OpenQuestion } from "../operations/open-questions.ts";
 import type { PlanStatus } from "../operations/task-status.ts";
 import type { EngineSession } from "./engine-session.ts";
 import type { EventFeed } from "./event-feed.ts";
@@ -43,7 +44,7 @@ export async function watchPlan(options: WatchOptions): Promise<Summary> {
     });
     if (interrupted?.aborted === true) pause();
     else interrupted?.addEventListener("abort", pause);
-    const plan = await followPlan(session, feed, planId, (status) => view.status(status));
+    const plan = await followPlan(session, feed, planId, (status, questions) => view.status(status, questions));
     const isInterrupted = interrupted?.aborted ?? false;
     return summarize({ plan, merged: facts.merged, elapsedMs: Date.now() - beganAtMs, isInterrupted });
   } finally {
@@ -78,7 +79,7 @@ class PlanFacts {
 
 interface View {
   event(event: StoredEvent): void;
-  status(plan: PlanStatus): void;
+  status(plan: PlanStatus, questions: readonly OpenQuestion[]): void;
   hint(text: string): void;
   close(): void;
 }
@@ -107,18 +108,20 @@ const REDRAW_MS = 500;
 function openLiveView({ terminal, interrupted }: WatchOptions, facts: PlanFacts, beganAtMs: number): View {
   const screen = new LiveScreen(terminal);
   let plan: PlanStatus | null = null;
+  let questions: readonly OpenQuestion[] = [];
   let hint = interrupted === null ? null : "Ctrl-C pauses the plan";
   const draw = (): void => {
     if (plan === null) return;
-    const view = { plan, startedAtMs: facts.startedAtMs, beganAtMs, nowMs: Date.now(), hint };
+    const view = { plan, questions, startedAtMs: facts.startedAtMs, beganAtMs, nowMs: Date.now(), hint };
     screen.draw(renderLive(view, { columns: terminal.columns(), rows: terminal.rows() }));
   };
   const timer = setInterval(draw, REDRAW_MS);
   const offResize = terminal.onResize(draw);
   return {
     event: () => undefined,
-    status: (status) => {
+    status: (status, asked) => {
       plan = status;
+      questions = asked;
       draw();
     },
     hint: (text) => {

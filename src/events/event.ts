@@ -4,6 +4,7 @@
  * by a slow listener, because `attempts/<id>/` can always retell it.
  */
 import type { FailureCause } from "../plan/failure-cause.ts";
+import type { AnsweredBy, QuestionStage } from "../plan/question.ts";
 import type { TaskState, Wait } from "../plan/task-state.ts";
 
 export type EventBody =
@@ -36,7 +37,7 @@ export type EventBody =
   | {
       readonly type: "attempt-ended";
       readonly number: number;
-      readonly outcome: "succeeded" | "failed";
+      readonly outcome: "succeeded" | "asked" | "failed";
       readonly cause: FailureCause | null;
       readonly message: string | null;
       readonly costUsd: number | null;
@@ -59,6 +60,26 @@ export type EventBody =
       readonly state: string;
       readonly reason: string | null;
     }
+  /** Texts of questions and answers are cut; their rows have the whole. */
+  | {
+      readonly type: "question-asked";
+      readonly id: string;
+      readonly question: string;
+      readonly options: readonly string[];
+    }
+  /** Who is asked now, and why not who was asked before. */
+  | {
+      readonly type: "question-routed";
+      readonly id: string;
+      readonly stage: QuestionStage;
+      readonly untilMs: number;
+      readonly reason: string | null;
+    }
+  | { readonly type: "question-answered"; readonly id: string; readonly answer: string; readonly by: AnsweredBy }
+  /** Every deadline passed: the agent uses its own judgement. */
+  | { readonly type: "question-expired"; readonly id: string }
+  /** Its task ended, or its agent decided by itself. */
+  | { readonly type: "question-withdrawn"; readonly id: string; readonly reason: string }
   | { readonly type: "warning"; readonly message: string };
 
 export type EventType = EventBody["type"];

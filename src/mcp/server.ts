@@ -153,8 +153,8 @@ function unknownTool(name: string, offered: readonly string[]): McpError {
 
 /** The name that the client gave of itself in MCP's handshake; only an operator's is of use. */
 function nameClient(caller: Caller, clientName: string | undefined): Caller {
-  if (caller.role !== "operator" || clientName === undefined) return caller;
-  return { ...caller, clientName };
+  if (caller.role !== "operator") return caller;
+  return { ...caller, isParent: true, clientName: clientName ?? caller.clientName };
 }
 
 /**

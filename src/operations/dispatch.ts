@@ -47,6 +47,21 @@ async function carryOut(
     const who = call.caller.role === "satellite" ? "an agent that carries out a task" : "an operator";
     throw new AppError("NOT_ALLOWED", `${operation.name} is not for ${who}`);
   }
+  const isParent = call.caller.role === "operator" && call.caller.isParent === true;
+  const endPresence = isParent ? app.scheduler.questions.parents.begin() : () => {};
+  try {
+    return await carryOutFor(app, operation, value, call);
+  } finally {
+    endPresence();
+  }
+}
+
+async function carryOutFor(
+  app: App,
+  operation: Operation<object, object>,
+  value: unknown,
+  call: OperationCall,
+): Promise<OperationResult> {
   const parsed = operation.input.safeParse(value);
   if (!parsed.success) {
     const problems = describeInvalid(parsed.error, operation.input, "the input", value).map(

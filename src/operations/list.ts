@@ -1,8 +1,11 @@
 /** All operations. MCP tools, CLI verbs and TUI keys are made from this list. */
+import { answerQuestion } from "./answer-question.ts";
+import { askOrchestrator } from "./ask-orchestrator.ts";
 import { control } from "./control.ts";
 import { createPlan } from "./create-plan.ts";
 import { engineInfo } from "./engine-info.ts";
 import { gitHooks } from "./git-hooks.ts";
+import { listQuestions } from "./list-questions.ts";
 import { lookAtGit } from "./look-at-git.ts";
 import type { Operation } from "./operation.ts";
 import { readDiff } from "./read-diff.ts";
@@ -19,9 +22,12 @@ export const OPERATIONS = [
   updatePlan,
   spawnAgent,
   taskStatus,
+  answerQuestion,
   control,
+  askOrchestrator,
   reportResult,
   taskContext,
+  listQuestions,
   readLog,
   readDiff,
   engineInfo,

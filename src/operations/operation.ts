@@ -11,6 +11,8 @@ export type Caller =
       readonly role: "operator";
       /** Where the client works. */ readonly cwd: string;
       readonly clientName: string | null;
+      /** An MCP host, whose model reads what it is answered; else the command line or the terminal UI. */
+      readonly isParent?: boolean;
     }
   | { readonly role: "satellite"; readonly attemptId: string; readonly planId: string; readonly taskId: string };
 

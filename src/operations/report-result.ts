@@ -62,6 +62,8 @@ async function report(app: App, value: ReportResultInput, call: ActingCall): Pro
         ...(followUps === undefined ? {} : { followUps }),
       },
     });
+    // Who reports has decided what it asked.
+    app.scheduler.questions.withdraw(planId, taskId, "its agent decided and reported its result");
     store.events.append({
       planId,
       taskId,

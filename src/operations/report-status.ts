@@ -7,6 +7,7 @@ import type { PlanNode, TaskNode } from "../plan/node.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
 import type { OperationCall } from "./operation.ts";
+import { openQuestions, questionHeadline } from "./open-questions.ts";
 import { cutEnd, spanOf } from "./shapes.ts";
 import type { PlanStatus, TaskDetail, TaskLine, TaskStatusInput, TaskStatusOutput } from "./task-status.ts";
 import { untilNews } from "./until-news.ts";
@@ -29,7 +30,10 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
     only === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (only.split("/")[0] ?? "");
   if (value.waitSeconds !== undefined && value.waitSeconds > 0) {
     const since = value.since ?? app.parts.store.events.lastSeq();
-    await untilNews(app, { scope: { planId, task: only }, since, waitMs: value.waitSeconds * 1000 }, call);
+    // Who has not seen them yet waits for nothing else.
+    const isAsked = value.since === undefined && openQuestions(app, planId, only).total > 0;
+    if (!isAsked)
+      await untilNews(app, { scope: { planId, task: only }, since, waitMs: value.waitSeconds * 1000 }, call);
   }
   const { store, board, clock } = app.parts;
   if (planId !== null && isSettled(board.plan(planId))) await untilTidied(app, planId);
@@ -48,10 +52,14 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
       ? shown.map((plan) => planStatus(app, plan, { changed, offset: value.offset ?? 0, wantsWhy, nowMs }))
       : [];
   const detail = only === null ? undefined : await taskDetail(app, board.node(only), value, nowMs);
+  const { questions, total } = openQuestions(app, planId, only);
   return {
-    ...withRestart(headline(statuses, detail, seq), app.restartPending),
+    ...withRestart(
+      withQuestions(headline(statuses, detail, seq), questionHeadline(questions, total)),
+      app.restartPending,
+    ),
     seq,
-    questions: [],
+    questions,
     plans: statuses,
     ...(detail === undefined ? {} : { task: detail }),
   };
@@ -310,6 +318,14 @@ function asCall(command: string): string {
   const [, action, name] = CONTROL_COMMAND.exec(command) ?? [];
   if (action === undefined || name === undefined) return command;
   return `control ${JSON.stringify({ action, [name.includes("/") ? "task" : "plan"]: name })}`;
+}
+
+/** Whoever can answer does so before anything else. */
+function withQuestions(
+  headline: { summary: string; next: string },
+  asked: { summary: string; next: string } | null,
+): { summary: string; next: string } {
+  return asked === null ? headline : { summary: `${asked.summary} ${headline.summary}`, next: asked.next };
 }
 
 function withRestart<Headline extends { summary: string }>(headline: Headline, version: string | null): Headline {

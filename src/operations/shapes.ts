@@ -9,6 +9,11 @@ export const KEY = z
   .optional()
   .describe("Your own id of this request: sent twice, it is carried out once.");
 
+/** Text that says something. */
+export function filled(max: number): z.ZodString {
+  return z.string().max(max).regex(/\S/, { error: "must not be empty" });
+}
+
 export const PLAN_ID = z.string().min(1).max(64).describe("A plan's id.");
 export const TASK_NAME = z.string().min(1).max(200).describe("PLAN/TASK, or its id where only one plan has it.");
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Operation } from "./operation.ts";
+import { openQuestionSchema, questionLines } from "./open-questions.ts";
 import { reportStatus } from "./report-status.ts";
 import { countsSchema, lines, nextLine, taskStateSchema, whySchema } from "./shapes.ts";
 
@@ -97,7 +98,8 @@ const output = z.object({
   next: z.string(),
   /** Give it as `since` to the next call. */
   seq: z.number(),
-  questions: z.array(z.object({ id: z.string(), task: z.string(), question: z.string() })),
+  /** Open questions of agents, the oldest first. */
+  questions: z.array(openQuestionSchema),
   plans: z.array(planSchema),
   task: detailSchema.optional(),
 });
@@ -121,7 +123,7 @@ export const taskStatus: Operation<TaskStatusInput, TaskStatusOutput> = {
   run: reportStatus,
   text(result) {
     const parts: (string | null)[] = [result.summary, nextLine(result.next), `seq: ${result.seq}`];
-    for (const { id, task, question } of result.questions) parts.push(`question ${id} from ${task}: ${question}`);
+    parts.push(...questionLines(result.questions));
     for (const plan of result.plans) parts.push(planText(plan));
     if (result.task !== undefined) parts.push(detailText(result.task));
     return lines(...parts);

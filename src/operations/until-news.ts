@@ -14,6 +14,8 @@ export interface Scope {
 
 /** What ends within this time of the first news is told in the same answer: an answer costs a parent a model request. */
 const GATHER_MS = 500;
+/** Some hosts end a call that shows no sign of life. */
+const PROGRESS_EVERY_MS = 10_000;
 
 /** Waits for news after `since`; not at all where nothing moves, for none would come. */
 export async function untilNews(
@@ -29,11 +31,17 @@ export async function untilNews(
       unsubscribe();
       cancel();
       cancelGathering?.();
+      cancelProgress();
       call.signal.removeEventListener("abort", end);
       resolve();
     };
+    let cancelProgress = (): void => {};
+    const report = (): void => {
+      call.progress("waiting for news");
+      cancelProgress = clock.schedule(PROGRESS_EVERY_MS, report);
+    };
     const unsubscribe = bus.onEvent((event) => {
-      if (isOf(event, scope) && event.body.type === "task-state") call.progress(`${event.taskId}: ${event.body.to}`);
+      if (isOf(event, scope)) tellProgress(event, call);
       if (!isNews(event, scope)) return;
       if (isStill(app, scope)) return end();
       cancelGathering ??= clock.schedule(GATHER_MS, end);
@@ -41,7 +49,13 @@ export async function untilNews(
     const cancel = clock.schedule(waitMs, end);
     call.signal.addEventListener("abort", end);
     if (call.signal.aborted) end();
+    else report();
   });
+}
+
+function tellProgress({ taskId, body }: StoredEvent, call: OperationCall): void {
+  if (body.type === "task-state") call.progress(`${taskId}: ${body.to}`);
+  if (body.type === "question-asked") call.progress(`${taskId} asks ${body.id}`);
 }
 
 function hasNewsSince(app: App, scope: Scope, since: number): boolean {
@@ -70,6 +84,9 @@ function isNews(event: StoredEvent, scope: Scope): boolean {
   switch (body.type) {
     case "task-state":
       return isEnded(body.to) || body.to === "blocked" || (body.wait !== null && needsPerson(body.wait.code));
+    // Asked and not answered from memory; later ones are asked, the question is the same.
+    case "question-routed":
+      return body.reason === null;
     case "plan-created":
     case "plan-changed":
     case "plan-paused":

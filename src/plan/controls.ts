@@ -169,7 +169,7 @@ export function tryNewKey(board: Board, isMeant: (node: TaskNode) => boolean, no
 }
 
 /** What only another action clears: a retry of a whole plan must neither merge what is to be merged by hand nor resume. */
-const NOT_FOR_RETRY: ReadonlySet<WaitCode> = new Set(["lock", "manual-merge", "approval", "paused"]);
+const NOT_FOR_RETRY: ReadonlySet<WaitCode> = new Set(["lock", "manual-merge", "approval", "paused", "question"]);
 
 function isRetryable(node: TaskNode): boolean {
   const { state, wait } = node.record;
@@ -267,6 +267,7 @@ function hintFor(node: TaskNode, action: TaskAction): string | null {
     if (culprit !== null)
       return `retry ${taskKey(culprit.record)} instead, which ${culprit.record.state === "failed" ? "failed" : "was cancelled"}`;
   }
+  if (action === "retry" && record.wait?.code === "question") return `answer it instead: ${record.wait.command ?? ""}`;
   if (action === "pause" && record.state === "pending") return `pause its plan ${record.planId} instead`;
   if (action === "merge" && record.state === "merging") return "it is in the merge queue already";
   return null;

@@ -28,8 +28,10 @@ export type AttemptEnd =
   | { readonly type: "interrupted" }
   /** Ended by an operator's wish; which one is in the record. */
   | { readonly type: "stopped" }
-  /** Never began: something outside is missing. Spends no attempt. */
-  | { readonly type: "not-started"; readonly wait: Wait };
+  /** Ended its turn to wait for answers to its questions; null: they are there already. Spends nothing but its attempt. */
+  | { readonly type: "asked"; readonly wait: Wait | null }
+  /** Never began: something outside is missing. Spends no attempt. Null: it was missing a moment ago only. */
+  | { readonly type: "not-started"; readonly wait: Wait | null };
 
 export type MergeEnd =
   | { readonly type: "merged"; readonly sha: string }
@@ -58,7 +60,9 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
   if (end.type === "not-started") {
     record.ledger = { ...record.ledger, attempts: record.ledger.attempts - 1 };
     if (wish === null || wish === "pause") {
-      board.move(node, "waiting", { wait: wish === "pause" ? pausedWait(node) : end.wait });
+      const wait = wish === "pause" ? pausedWait(node) : end.wait;
+      if (wait === null) return board.move(node, "ready");
+      board.move(node, "waiting", { wait });
       if (record.ledger.attempts === 0) board.releaseClaims(node);
       return;
     }
@@ -66,6 +70,7 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
   noteHealth(board, node, end, nowMs);
   if (wish === "cancel" || wish === "skip") return board.carryOutWish(node, wish);
   if (end.type === "succeeded" && end.hasMail === true) return hearMail(board, node, wish);
+  if (end.type === "asked") return waitForAnswers(board, node, end.wait, wish);
   if (end.type === "succeeded") return finishWork(board, node, end.hasChanges);
   if (end.type === "failed" && wish === null) return applyFailure(board, node, end, nowMs, random);
   if (wish === null) {
@@ -82,7 +87,8 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
 function noteHealth(board: Board, node: TaskNode, end: AttemptEnd, nowMs: number): void {
   const health = board.provider(node.record.provider);
   const before = JSON.stringify(health);
-  if (end.type === "succeeded" || (end.type === "failed" && showsProviderAtWork(end.cause))) noteSuccess(health);
+  const isWell = end.type === "succeeded" || end.type === "asked";
+  if (isWell || (end.type === "failed" && showsProviderAtWork(end.cause))) noteSuccess(health);
   else if (end.type === "failed") {
     if (end.cause === "usage-limit") notePark(health, end.resetsAtMs, end.message, nowMs, board.settings.gate);
     else noteFailure(health, end.cause, end.message, nowMs, board.settings.gate);
@@ -95,6 +101,14 @@ function hearMail(board: Board, node: TaskNode, wish: Wish | null): void {
   node.record.nextTurn = { kind: "message", note: null };
   if (wish !== null) return board.carryOutWish(node, wish);
   board.move(node, "ready", { cause: null, message: "something new was said to its agent, which goes on" });
+}
+
+/** No process and no slot meanwhile; the answers begin the next turn of the same session. */
+function waitForAnswers(board: Board, node: TaskNode, wait: Wait | null, wish: Wish | null): void {
+  node.record.nextTurn = { kind: "message", note: null };
+  if (wish !== null) return board.carryOutWish(node, wish);
+  if (wait === null) return board.move(node, "ready", { cause: null, message: "the answer to its question is there" });
+  board.move(node, "waiting", { wait, cause: null, message: null });
 }
 
 /** The agent is done: into the merge queue, to a person, or to the end. */

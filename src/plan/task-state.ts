@@ -74,7 +74,14 @@ export const WAIT_CODES = [
 export type WaitCode = (typeof WAIT_CODES)[number];
 
 /** Waits that end by themselves: by time, by another task, or by a change of the checkout that we watch for. */
-const MOVES_BY_ITSELF: ReadonlySet<WaitCode> = new Set(["lock", "circuit-open", "usage-limit", "backoff"]);
+const MOVES_BY_ITSELF: ReadonlySet<WaitCode> = new Set([
+  "lock",
+  "circuit-open",
+  "usage-limit",
+  "backoff",
+  // Whoever is asked has a deadline; after the last one the agent goes on without an answer.
+  "question",
+]);
 
 /** True when only a person (or a parent agent) can clear the wait. */
 export function needsPerson(code: WaitCode): boolean {

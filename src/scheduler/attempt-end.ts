@@ -40,8 +40,10 @@ export function outcomeOf(end: AttemptEnd): Pick<AttemptRow, "outcome" | "cause"
       return { outcome: "failed", cause: "engine-crash", message: "the engine was stopped" };
     case "stopped":
       return { outcome: "failed", cause: "cancelled", message: "stopped by the operator" };
+    case "asked":
+      return { outcome: "asked", cause: null, message: end.wait?.message ?? null };
     case "not-started":
-      return { outcome: "failed", cause: "spawn-failed", message: end.wait.message };
+      return { outcome: "failed", cause: "spawn-failed", message: end.wait?.message ?? null };
   }
 }
 
@@ -125,7 +127,7 @@ function told(
   end: AttemptEnd,
   { usage, costUsd }: TurnEnd,
 ): {
-  outcome: "succeeded" | "failed";
+  outcome: "succeeded" | "asked" | "failed";
   cause: AttemptRow["cause"];
   message: string | null;
   costUsd: number | null;

@@ -13,16 +13,18 @@ import { AppError, hasCode, messageOf } from "../errors.ts";
 import { DECOMPOSE_TASK } from "../plan/decomposition.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import type { QuestionDesk } from "../questions/question-desk.ts";
 import type { ExitReport, ManagedProcess, StopReason } from "../process/process-manager.ts";
 import { endOf, failure, stoppedBy, writeBrokenEnd, writeEnd, type Ended } from "./attempt-end.ts";
 import { AttemptHistory } from "./attempt-history.ts";
 import { environmentFor, requestFor, taskVariables, type Prepared } from "./attempt-request.ts";
 import { finishWork } from "./finish-work.ts";
 import { followUpVariables } from "./follow-up-variables.ts";
-import { markDelivered, undeliveredMail, type Mail } from "./mail.ts";
+import { markDelivered, noteCarried, undeliveredMail, type Mail } from "./mail.ts";
 import { OpenTurn } from "./open-turn.ts";
 import type { Commit, Parts } from "./parts.ts";
 import type { ProviderSettings } from "./settings.ts";
+import { askedInstead, questionWait } from "./question-wait.ts";
 import { watchForStall } from "./stall-watch.ts";
 import { takeDecomposition } from "./take-decomposition.ts";
 import { openWorktree } from "./task-place.ts";
@@ -53,11 +55,13 @@ interface Spawning {
 export class AttemptRunner {
   readonly #parts: Parts;
   readonly #commit: Commit;
+  readonly #desk: QuestionDesk;
   readonly #live = new Map<TaskKey, LiveAttempt>();
 
-  constructor(parts: Parts, commit: Commit) {
+  constructor(parts: Parts, commit: Commit, desk: QuestionDesk) {
     this.#parts = parts;
     this.#commit = commit;
+    this.#desk = desk;
   }
 
   attemptOf(key: TaskKey): string | null {
@@ -130,6 +134,9 @@ export class AttemptRunner {
     if (role === undefined || providerSettings === undefined) {
       throw new AppError("INTERNAL", `the pinned config of ${key} lacks its role or provider`);
     }
+    // However it came here (resumed, retried, after a restart): without the answer it would only ask again.
+    const unanswered = questionWait(this.#desk, task);
+    if (unanswered !== null) return { type: "not-started", wait: unanswered };
     const missing = this.#missingVariable(providerSettings);
     if (missing !== null) {
       const message = `provider ${providerSettings.name} needs the variable ${missing}, which no client has brought`;
@@ -184,7 +191,7 @@ export class AttemptRunner {
       return { end: failure("invalid-request", thrown.message, null), write: () => {} };
     }
     const startedAtMs = clock.nowMs();
-    this.#noteStart(task, live, prepared, request, startedAtMs);
+    this.#noteStart(task, live, prepared, request, { startedAtMs, mail });
     for (const file of command.files) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
       await writeFile(file.path, file.content, { mode: 0o600 });
@@ -200,7 +207,8 @@ export class AttemptRunner {
     const report = await this.#spawn(task, live, prepared, spawning);
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
-    const spoken = endOf(report, turnEnd, live.stopReason);
+    const said = endOf(report, turnEnd, live.stopReason);
+    const spoken = askedInstead(this.#parts.store, task, live.id, backend, said);
     const work =
       task.id === DECOMPOSE_TASK && spoken.type === "succeeded"
         ? takeDecomposition(this.#parts, task, prepared.settings, turnEnd.structured)
@@ -210,14 +218,25 @@ export class AttemptRunner {
       history.note(end.type === "failed" ? `failed (${end.cause}): ${end.message}` : end.type);
       writeEnd(this.#parts, task, prepared, { attemptId: live.id, startedAtMs, end, report, turnEnd });
       work.write();
-      if (end.type === "succeeded") markDelivered(this.#parts, [...mail, ...(live.turn?.heard ?? [])], live.id);
+      if (end.type === "succeeded" || end.type === "asked") {
+        markDelivered(this.#parts, [...mail, ...(live.turn?.heard ?? [])], live.id);
+      }
+      // A command that is done waits for nothing, and can't be told anything any more.
+      if (end.type === "succeeded" && !backend.hasSessions)
+        this.#desk.withdraw(task.planId, task.id, "it went on alone");
       if (end.type === "succeeded") this.#keepLastWords(task, turnEnd.finalText);
     };
     return { end, write };
   }
 
   /** The row of the attempt, before anything of it exists outside. */
-  #noteStart(task: TaskRecord, live: LiveAttempt, prepared: Prepared, request: TurnRequest, startedAtMs: number): void {
+  #noteStart(
+    task: TaskRecord,
+    live: LiveAttempt,
+    prepared: Prepared,
+    request: TurnRequest,
+    { startedAtMs, mail }: { readonly startedAtMs: number; readonly mail: readonly Mail[] },
+  ): void {
     const { store } = this.#parts;
     const { place, role, backend, provider } = prepared;
     this.#commit(() => {
@@ -248,6 +267,7 @@ export class AttemptRunner {
         denials: [],
         straysKilled: 0,
       });
+      noteCarried(this.#parts, mail, live.id);
       // What an earlier attempt reported as failed says nothing of this one.
       const hasFailedReport = store.tasks.getWork(task.planId, task.id)?.report?.status === "failed";
       store.tasks.setWork(task.planId, task.id, {
@@ -330,7 +350,11 @@ export class AttemptRunner {
       const where = { planId: task.planId, taskId: task.id, attemptId };
       this.#commit(() => this.#parts.store.events.append({ ...where, body }));
     };
-    return watchForStall(this.#parts, child, { stallMs: prepared.settings.stallMs, onNote });
+    return watchForStall(this.#parts, child, {
+      stallMs: prepared.settings.stallMs,
+      onNote,
+      isAsking: () => this.#desk.isHolding(attemptId),
+    });
   }
 
   /** A session's id is kept as soon as it is known: an agent that is killed a second later goes on with it. */

@@ -27,7 +27,8 @@ export async function finishWork(
   const { store, repository } = parts;
   const nothing = { end, write: () => {} };
   if (end.type === "failed" && goesOn(end.cause)) return nothing;
-  if (end.type === "not-started" || (end.type === "stopped" && task.wish === "pause")) return nothing;
+  if (end.type === "asked" || end.type === "not-started" || (end.type === "stopped" && task.wish === "pause"))
+    return nothing;
   const trailers = { planId: task.planId, taskId: task.id, attempt: task.ledger.attempts };
   try {
     const subject = end.type === "succeeded" ? task.spec.title : `Work in progress: ${task.spec.title}`;

@@ -5,8 +5,10 @@
  * the CLI said in the middle of a turn that it took it). After a crash, a failure or a restart the next turn has it
  * again: an agent that reads it twice loses nothing, one that never reads it does.
  */
+import type { AnsweredBy } from "../plan/question.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import type { MessageRow } from "../store/messages.ts";
+import type { QuestionRow } from "../store/questions.ts";
 import type { Store } from "../store/store.ts";
 
 export type Mail =
@@ -36,12 +38,25 @@ type WhichTask = Pick<TaskRecord, "planId" | "id">;
 
 /** What the task's agent has not been told yet, in the order it was said. */
 export function undeliveredMail({ store }: WithStore, { planId, id }: WhichTask): Mail[] {
-  return inOrder(store.messages.listUndelivered(planId, id).map(messageMail));
+  return inOrder([
+    ...store.messages.listUndelivered(planId, id).map(messageMail),
+    ...store.questions.listUndelivered(planId, id).map(answerMail),
+  ]);
 }
 
 /** All that it was ever told, for a new session that knows nothing of the old one. */
 export function allMail({ store }: WithStore, { planId, id }: WhichTask): Mail[] {
-  return inOrder(store.messages.listByTask(planId, id).map(messageMail));
+  const answered = store.questions.listByTask(planId, id).filter(({ answer }) => answer !== null);
+  return inOrder([...store.messages.listByTask(planId, id).map(messageMail), ...answered.map(answerMail)]);
+}
+
+/** Notes that the attempt's prompt has these answers. Call in the transaction of its row. */
+export function noteCarried({ store }: WithStore, mail: readonly Mail[], attemptId: string): void {
+  const answers = mail.filter((piece) => piece.kind === "answer");
+  store.questions.carry(
+    answers.map(({ id }) => id),
+    attemptId,
+  );
 }
 
 /** The attempt's turn had it and came to its end. Call in the transaction of that end. */
@@ -49,11 +64,26 @@ export function markDelivered({ store }: WithStore, mail: readonly Mail[], attem
   for (const piece of mail) {
     if (piece.kind === "message") store.messages.setDelivered(piece.id, attemptId);
   }
+  // Also what a held call answered in the middle of the turn.
+  store.questions.markDelivered(attemptId);
 }
 
 function messageMail({ id, sender, text, createdAtMs }: MessageRow): Mail {
   return { kind: "message", id, from: sender, text, atMs: createdAtMs };
 }
+
+function answerMail({ id, text, answer, answeredBy, answeredAtMs }: QuestionRow): Mail {
+  const from = WHO_ANSWERED[answeredBy ?? "human"];
+  return { kind: "answer", id, from, question: text, answer: answer ?? "", atMs: answeredAtMs ?? 0 };
+}
+
+const WHO_ANSWERED: Readonly<Record<AnsweredBy, string>> = {
+  memory: "Whoever was asked the same before",
+  parent: "The parent agent",
+  orchestrator: "The orchestrator",
+  human: "A person",
+  nobody: "The engine",
+};
 
 /** Kinds have rows of their own; what was said first comes first. */
 function inOrder(mail: readonly Mail[]): Mail[] {

@@ -10,9 +10,13 @@
  * and the next start goes on from what is stored.
  */
 import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises";
+import type { BackendKind } from "../agents/backend.ts";
 import type { Board, Decision } from "../plan/board.ts";
 import type { AttemptEnd, MergeEnd } from "../plan/outcomes.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
+import { isEnded } from "../plan/task-state.ts";
+import { QuestionDesk } from "../questions/question-desk.ts";
+import type { QuestionRow } from "../store/questions.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { standingOf } from "../plan/explain.ts";
 import { messageOf } from "../errors.ts";
@@ -22,6 +26,7 @@ import { CheckoutWatch } from "./checkout-watch.ts";
 import { mergeTask } from "./merge-task.ts";
 import { undeliveredMail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
+import { withWaitOfNow } from "./question-wait.ts";
 import { recover } from "./recover.ts";
 import { tidyTask } from "./tidy-task.ts";
 
@@ -29,6 +34,7 @@ const STOP_LOOK_MS = 200;
 
 export class Scheduler {
   readonly parts: Parts;
+  readonly questions: QuestionDesk;
   readonly #board: Board;
   readonly #runner: AttemptRunner;
   readonly #watch: CheckoutWatch;
@@ -43,14 +49,26 @@ export class Scheduler {
   constructor(parts: Parts) {
     this.parts = parts;
     this.#board = parts.board;
-    this.#runner = new AttemptRunner(parts, (work) => this.commit(work));
+    this.questions = new QuestionDesk({
+      store: parts.store,
+      clock: parts.clock,
+      commit: (work) => this.commit(work),
+      settingsOf: (planId) => parts.settingsOf(planId).questions,
+      hasOrchestrator: () => false,
+      onSettled: (question) => this.#goOnWithAnswer(question),
+      onError: (thrown) => this.#fail(thrown),
+    });
+    this.#runner = new AttemptRunner(parts, (work) => this.commit(work), this.questions);
     this.#watch = new CheckoutWatch(parts, (key) => this.#goOn(key));
   }
 
   /** Looks up what was under way when the engine last ended, then begins to decide. Call once, before anything else. */
   async start(): Promise<{ recovered: number }> {
+    const { parts } = this;
+    this.questions.parkOrphans((kind) => parts.backend(kind as BackendKind).hasSessions);
     const recovered = await recover(this.parts, (work) => this.commit(work));
     this.#watch.start();
+    this.questions.start();
     this.look();
     return { recovered };
   }
@@ -63,6 +81,7 @@ export class Scheduler {
     this.#isStopping = true;
     this.#cancelTimer?.();
     this.#watch.stop();
+    this.questions.stop();
     this.#runner.stopAll("shutdown");
     // Checks of merges too, also those that begin between two looks: a merge that is cut off is in line again.
     while (this.#underWay.size > 0) {
@@ -165,7 +184,8 @@ export class Scheduler {
     const { end, write } = await this.#runner.run(task);
     this.commit(() => {
       write();
-      endAttempt(this.#board, taskKey(task), this.#withMail(task, end), clock.nowMs(), ids.random());
+      const ended = withWaitOfNow(this.questions, this.parts.store, task, this.#withMail(task, end));
+      endAttempt(this.#board, taskKey(task), ended, clock.nowMs(), ids.random());
       this.#closeWork(task, end);
     });
     await this.#tidy(task);
@@ -219,6 +239,14 @@ export class Scheduler {
     if (tidying !== undefined) await Promise.allSettled(tidying);
   }
 
+  /** The task goes on once all that it waits for is answered, expired or withdrawn. */
+  #goOnWithAnswer({ planId, taskId }: QuestionRow): void {
+    if (!this.#board.hasPlan(planId)) return;
+    const node = this.#board.plan(planId).nodes.get(taskId);
+    if (node?.record.state !== "waiting" || node.record.wait?.code !== "question") return;
+    if (this.questions.openParked(planId, taskId).length === 0) this.#board.goOn(node);
+  }
+
   #goOn(key: TaskKey): void {
     this.commit(() => {
       const node = this.#board.node(key);
@@ -248,6 +276,7 @@ export class Scheduler {
         const tidying = immediate().then(() => this.#tidy(task));
         this.#track(this.#noteTidying(task.planId, tidying));
       }
+      if (isEnded(to)) this.questions.withdraw(task.planId, task.id, `the task is ${to}`);
       store.events.append({
         planId: task.planId,
         taskId: task.id,

@@ -1,5 +1,6 @@
 /** What the scheduler needs of a plan's pinned config: plain values, so that it never reads a config file. */
 import type { BackendKind, Permissions } from "../agents/backend.ts";
+import type { QuestionSettings } from "../questions/route.ts";
 
 export interface ProviderSettings {
   readonly name: string;
@@ -40,6 +41,7 @@ export interface PlanSettings {
   /** An agent without a sign of life for so long is ended and tried again. */
   readonly stallMs: number;
   readonly worktree: WorktreeSettings;
+  readonly questions: QuestionSettings;
   readonly workflows: readonly string[];
   /** Whether the tasks that a goal is decomposed into start without a look. */
   readonly startsAlone: boolean;

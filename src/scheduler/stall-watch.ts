@@ -18,13 +18,15 @@ export interface StallOptions {
   readonly stallMs: number;
   /** Tells people: once for each kind of silence, until it speaks again. */
   readonly onNote: (message: string) => void;
+  /** True while a question of the agent is held: it is silent because it waits for the answer. */
+  readonly isAsking?: () => boolean;
 }
 
 /** Watches until the answer is called. */
 export function watchForStall(
   { clock, processes, log }: Pick<Parts, "clock" | "processes" | "log">,
   child: ManagedProcess,
-  { stallMs, onNote }: StallOptions,
+  { stallMs, onNote, isAsking = () => false }: StallOptions,
 ): () => void {
   const lookEveryMs = Math.min(LOOK_EVERY_MS, stallMs / LOOKS_PER_STALL);
   let quiet = FROM_THE_START;
@@ -34,7 +36,7 @@ export function watchForStall(
   const look = async (): Promise<void> => {
     const now = await processes.sample(child.id);
     if (isOver || now === null) return;
-    quiet = quietAfter(quiet, now);
+    quiet = isAsking() ? { sample: now, sinceMs: now.runningMs } : quietAfter(quiet, now);
     const health = judge(quiet, stallMs);
     const message = messageFor(health, quiet);
     if (health === "hung") {

@@ -13,7 +13,7 @@ export const MAX_FINAL_TEXT_BYTES = 64 * 1024;
 export const ATTEMPT_STATES = ["starting", "running", "ended"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];
 
-export const ATTEMPT_OUTCOMES = ["succeeded", "failed"] as const;
+export const ATTEMPT_OUTCOMES = ["succeeded", "asked", "failed"] as const;
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
 
 const TURN_KINDS: readonly NextTurn["kind"][] = ["start", "again", "hand-over", "repair", "message"];

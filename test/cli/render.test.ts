@@ -140,6 +140,7 @@ describe("the list that is redrawn in place", () => {
       renderLive(
         {
           plan: planOf(many, { more: 10, total: 60 }),
+          questions: [],
           startedAtMs: new Map([["p/run0", 1_000]]),
           beganAtMs: 0,
           nowMs: 66_000,

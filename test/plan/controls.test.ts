@@ -4,7 +4,7 @@ import { controlPlan, controlTask, TASK_ACTIONS, type TaskAction } from "../../s
 import { explainTask } from "../../src/plan/explain.ts";
 import { endAttempt, endMerge } from "../../src/plan/outcomes.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
-import { isEnded, needsPerson, TASK_STATES, WAIT_CODES, type WaitCode } from "../../src/plan/task-state.ts";
+import { isEnded, needsPerson, TASK_STATES, WAIT_CODES, type Wait, type WaitCode } from "../../src/plan/task-state.ts";
 import { addPlan, Board, failWith, merged, NOW_MS, settingsOf, start, succeed } from "./boards.ts";
 
 interface Situation {
@@ -61,11 +61,21 @@ const SITUATIONS: Readonly<Record<string, () => Situation>> = {
     ]),
   ),
   ...Object.fromEntries(
-    (["budget", "target", "question", "review"] as const).map((code) => [
+    (["budget", "target", "review"] as const).map((code) => [
       `waiting: ${code}`,
       () => running((board) => notStarted(board, code)),
     ]),
   ),
+  "waiting for an answer": () =>
+    running((board) => {
+      const wait: Wait = {
+        code: "question",
+        message: "asks",
+        command: 'orchestrator answer q1 "…"',
+        untilMs: NOW_MS + 1,
+      };
+      endAttempt(board, "p/a", { type: "asked", wait }, NOW_MS, 0.5);
+    }),
   "waiting to be merged by hand": () =>
     within({ a: { merge: "manual" } }, (board) => {
       start(board);
@@ -136,7 +146,8 @@ describe.each(Object.keys(SITUATIONS))("%s", (name) => {
     if (task.state === "waiting" && task.wait !== null && needsPerson(task.wait.code)) {
       expect(why.command).toMatch(/^orchestrator [a-z]+ p\/a$/);
     }
-    if (why.command === null) return;
+    // An answer goes to the question, and comes to the board as the task's going on.
+    if (why.command === null || why.code === "question") return;
     const [, action = "", key = ""] = why.command.split(" ");
     const isPlan = !key.includes("/");
     const act = (): unknown =>

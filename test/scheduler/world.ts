@@ -34,6 +34,12 @@ export const SETTINGS: PlanSettings = {
   undeclaredWrites: "warn",
   stallMs: 60_000,
   worktree: { copy: [], link: [], setup: [] },
+  questions: {
+    holdMs: 50_000,
+    route: ["memory", "parent", "orchestrator", "human"],
+    parentQuietMs: 120_000,
+    deadlinesMs: { parent: 600_000, orchestrator: 600_000, human: 86_400_000 },
+  },
   workflows: [],
   startsAlone: true,
 };

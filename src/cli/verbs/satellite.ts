@@ -1,5 +1,6 @@
-/** `context` and `report`: what an agent without MCP, or any script of a task, has of the satellite's tools. */
+/** `context`, `ask` and `report`: what an agent without MCP, or any script of a task, has of the satellite's tools. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "../../errors.ts";
 import { openRunningEngine, type EngineSession, type Output } from "../engine-session.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -18,6 +19,38 @@ export const runContext: VerbRunner = async (invocation, terminal) => {
     await session.close();
   }
 };
+
+export const runAsk: VerbRunner = async (invocation, terminal) => {
+  const [word = ""] = invocation.positionals;
+  const question = word === "-" ? (await readStdin(process.stdin)).text : word;
+  const options = invocation.texts("option");
+  const context = invocation.text("context");
+  const input = {
+    question,
+    ...(options.length === 0 ? {} : { options: [...options] }),
+    ...(context === null ? {} : { context }),
+    key: randomUUID(),
+    repeats: true,
+  };
+  const session = await openEngineOfTask(invocation.repo);
+  try {
+    let asked = await session.call("ask_orchestrator", input);
+    while (asked.status === "waiting") {
+      // Calls are held; this is for a config that holds none.
+      await delay(BETWEEN_CALLS_MS);
+      asked = await session.call("ask_orchestrator", input);
+    }
+    const hasAnswer = asked.status === "answered" && asked.answeredBy !== "nobody";
+    if (invocation.json) terminal.printJson(asked);
+    else if (hasAnswer) terminal.print(...(asked.answer ?? "").split("\n"));
+    else terminal.note(asked.answer ?? asked.summary);
+    return hasAnswer ? EXIT.succeeded : EXIT.needsPerson;
+  } finally {
+    await session.close();
+  }
+};
+
+const BETWEEN_CALLS_MS = 500;
 
 export const runReport: VerbRunner = async (invocation, terminal) => {
   const [word = ""] = invocation.positionals;

@@ -1,0 +1,63 @@
+/** What open questions mean for an attempt that begins or ends: its task waits for the answers, without a process. */
+import type { AgentBackend } from "../agents/backend.ts";
+import type { AttemptEnd } from "../plan/outcomes.ts";
+import type { TaskRecord } from "../plan/records.ts";
+import type { Wait } from "../plan/task-state.ts";
+import type { QuestionDesk } from "../questions/question-desk.ts";
+import type { Store } from "../store/store.ts";
+
+const MAX_MESSAGE = 200;
+/** Each question ends by its own deadline; the task's timer is for the case that it did not. */
+const SLACK_MS = 1_000;
+
+/** The wait for a task's parked questions; null when none is open. */
+export function questionWait(desk: QuestionDesk, { planId, id }: TaskRecord): Wait | null {
+  const open = desk.openParked(planId, id);
+  const [first] = open;
+  if (first === undefined) return null;
+  const text = first.text.replaceAll(/\s+/g, " ").trim();
+  const shown = text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE)}…`;
+  const more = open.length === 1 ? "" : ` (and ${open.length - 1} more)`;
+  return {
+    code: "question",
+    message: `its agent asks: ${shown}${more}`,
+    command: `orchestrator answer ${first.id} "…"`,
+    untilMs: Math.max(...open.map((question) => desk.latestEndMs(question) ?? 0)) + SLACK_MS,
+  };
+}
+
+/**
+ * A turn that ended well while a question of it is open was not the last one: the agent did as it was told and waits.
+ * One that reported a result decided by itself; its questions were withdrawn then.
+ */
+export function askedInstead(
+  store: Store,
+  { planId, id }: TaskRecord,
+  attemptId: string,
+  backend: AgentBackend,
+  end: AttemptEnd,
+): AttemptEnd {
+  // Who was told to end its turn gave no final answer, which some CLIs are held to.
+  const couldBe = end.type === "succeeded" || (end.type === "failed" && end.cause === "no-result");
+  if (!couldBe || !backend.hasSessions) return end;
+  const waits = store.questions
+    .listByTask(planId, id)
+    .some(
+      ({ state, isParked, isDelivered, carriedBy }) =>
+        (state === "open" && (isParked || end.type === "succeeded")) ||
+        (isParked && !isDelivered && carriedBy !== attemptId),
+    );
+  return waits ? { type: "asked", wait: null } : end;
+}
+
+/** In the transaction of the end: what is open by now decides, not what was open when the agent ended. */
+export function withWaitOfNow(desk: QuestionDesk, store: Store, task: TaskRecord, end: AttemptEnd): AttemptEnd {
+  if (end.type === "not-started" && end.wait?.code === "question") {
+    return { type: "not-started", wait: questionWait(desk, task) };
+  }
+  if (end.type !== "asked") return end;
+  for (const question of store.questions.listByTask(task.planId, task.id)) {
+    if (question.state === "open" && !question.isParked) store.questions.update(question.id, { isParked: true });
+  }
+  return { type: "asked", wait: questionWait(desk, task) };
+}

@@ -193,6 +193,9 @@ export const VERBS: readonly Verb[] = [
     name: "doctor",
     usage: "",
     help: "check what is needed here and say what mends it",
+    details: [
+      "Changes nothing. Ends with 0 when plans can run here (with or without warnings), with 3 when they can't.",
+    ],
     options: {},
     positionals: none,
     load: async () => (await import("./verbs/doctor.ts")).runDoctor,

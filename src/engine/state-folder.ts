@@ -3,7 +3,7 @@
  * alone (0700). State on a network file system is refused: SQLite's locks, on which "one engine a repository" rests, do
  * not hold there.
  */
-import { lstatSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AppError, messageOf } from "../errors.ts";
 
@@ -158,6 +158,18 @@ export function socketPathToListen(commonDir: string, environment: NodeJS.Proces
     });
   }
   return join(folder, `${stateFolderOf(commonDir).hash}.sock`);
+}
+
+/** Where an engine would listen, and what is wrong with that place (null: nothing). Looks only, and makes nothing. */
+export function socketPlace(
+  commonDir: string,
+  environment: NodeJS.ProcessEnv,
+): { readonly path: string; readonly isElsewhere: boolean; readonly problem: string | null } {
+  const direct = join(commonDir, "orchestrator", "engine.sock");
+  if (fits(direct)) return { path: direct, isElsewhere: false, problem: null };
+  const folder = runtimeFolder(environment);
+  const problem = existsSync(folder) ? problemOfPrivateFolder(folder) : null;
+  return { path: join(folder, `${stateFolderOf(commonDir).hash}.sock`), isElsewhere: true, problem };
 }
 
 /**

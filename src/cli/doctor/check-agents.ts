@@ -9,6 +9,7 @@ import { selectVariables } from "../../engine/environment.ts";
 import { AppError, messageOf } from "../../errors.ts";
 import type { Finding } from "../render-doctor.ts";
 import { runTool } from "../run-tool.ts";
+import { withScratch } from "../scratch.ts";
 
 /** How a person signs in, and the file that shows that somebody did. */
 const SIGN_IN: Readonly<Record<string, { readonly how: string; readonly files: () => readonly string[] }>> = {
@@ -62,7 +63,7 @@ async function checkProvider(
       isThere: false,
     };
   }
-  const answer = await runTool(file, ["--version"]);
+  const answer = await withScratch((folder, environment) => runTool(file, ["--version"], folder, environment));
   if (!answer.isOk) {
     return {
       finding: { check, level: "warn", message: `${file} can't be run: ${answer.problem}`, fix: null },
@@ -70,7 +71,22 @@ async function checkProvider(
     };
   }
   const version = answer.stdout.trim().split("\n", 1)[0] ?? "";
-  return { finding: { check, ...judgeSignIn(provider, backend, passEnv, `${version} (${file})`) }, isThere: true };
+  const finding = { check, ...judgeSignIn(provider, backend, passEnv, `${version} (${file})`) };
+  return { finding: provider.kind === "codex" ? await withSandbox(finding, file) : finding, isThere: true };
+}
+
+/**
+ * Where namespaces are forbidden (many containers) each command of Codex fails, and yet its turn ends well (0.169): the
+ * agent would report work that it could not do.
+ */
+async function withSandbox(finding: Finding, file: string): Promise<Finding> {
+  const tried = await withScratch((folder, environment) =>
+    runTool(file, ["sandbox", "--", "true"], folder, environment),
+  );
+  if (tried.isOk) return { ...finding, message: `${finding.message}; its sandbox works` };
+  const message = `${finding.message}; its sandbox does not work here (${tried.problem}), so its agents can't run commands`;
+  const fix = "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or give its roles permissions: full";
+  return { ...finding, level: "warn", message, fix };
 }
 
 function judgeSignIn(

@@ -1,8 +1,9 @@
 /** The repository, its state folder, its engine and its config. */
 import { accessSync, constants, existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { loadConfig, orchestratorHome, type LoadedConfig } from "../../config/index.ts";
 import type { FoundRepository } from "../../engine/repository-paths.ts";
-import { checkFileSystem, stateFolderOf } from "../../engine/state-folder.ts";
+import { checkFileSystem, stateFolderOf, socketPlace } from "../../engine/state-folder.ts";
 import { readPackageVersion } from "../../engine/version.ts";
 import { messageOf } from "../../errors.ts";
 import { findRepositoryFor, openRunningEngine, type Output } from "../engine-session.ts";
@@ -27,7 +28,10 @@ export async function checkRepository(repo: string | null): Promise<CheckedRepos
     };
     return { repository: null, findings: [finding] };
   }
-  return { repository, findings: [await judgeRepository(repository), checkState(repository)] };
+  return {
+    repository,
+    findings: [await judgeRepository(repository), checkState(repository), ...checkSocket(repository)],
+  };
 }
 
 async function judgeRepository({ mainWorktree, commonDir, place }: FoundRepository): Promise<Finding> {
@@ -70,9 +74,24 @@ function checkState({ commonDir }: FoundRepository): Finding {
   }
 }
 
+/** A path that is too long for a socket is no problem as long as the folder that stands in for it is the user's alone. */
+function checkSocket({ commonDir }: FoundRepository): Finding[] {
+  const { path, isElsewhere, problem } = socketPlace(commonDir, process.env);
+  if (!isElsewhere) return [];
+  const check = "socket";
+  if (problem === null) {
+    return [{ check, level: "ok", message: `the repository's path is too long for one; it is ${path}`, fix: null }];
+  }
+  const folder = dirname(path);
+  const message = `the repository's path is too long for one, and ${folder}, where it would be, ${problem}`;
+  return [{ check, level: "fail", message, fix: `chmod 700 ${JSON.stringify(folder)}, or set XDG_RUNTIME_DIR` }];
+}
+
 export interface CheckedEngine {
   readonly finding: Finding;
   readonly info: Output<"engine_info"> | null;
+  /** Plans that have not ended; null when no engine tells. */
+  readonly openPlans: readonly string[] | null;
 }
 
 export async function checkEngine(repo: string | null): Promise<CheckedEngine> {
@@ -83,20 +102,27 @@ export async function checkEngine(repo: string | null): Promise<CheckedEngine> {
       return {
         finding: { check, level: "ok", message: "not running; the first command that needs it starts it", fix: null },
         info: null,
+        openPlans: null,
       };
     }
     try {
       const info = await session.call("engine_info", {});
+      const { plans } = await session.call("task_status", {});
+      const openPlans = plans.map(({ plan }) => plan);
       const own = readPackageVersion();
       const facts = `${info.version}, process ${info.pid}, ${info.processes.length} agents`;
-      if (info.version === own) return { finding: { check, level: "ok", message: facts, fix: null }, info };
+      if (info.version === own) return { finding: { check, level: "ok", message: facts, fix: null }, info, openPlans };
       const message = `${facts}; this command is ${own}, which takes over when the agents are done`;
-      return { finding: { check, level: "warn", message, fix: "orchestrator stop" }, info };
+      return { finding: { check, level: "warn", message, fix: "orchestrator stop" }, info, openPlans };
     } finally {
       await session.close();
     }
   } catch (thrown) {
-    return { finding: { check, level: "fail", message: messageOf(thrown), fix: "orchestrator stop" }, info: null };
+    return {
+      finding: { check, level: "fail", message: messageOf(thrown), fix: "orchestrator stop" },
+      info: null,
+      openPlans: null,
+    };
   }
 }
 

@@ -3,12 +3,12 @@
  * added as text at the end, and Codex itself says whether it understands the result: in a folder of its own, so that the
  * user's is not touched.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tomlString, tomlStrings } from "../../agents/codex-toml.ts";
 import { AppError } from "../../errors.ts";
 import { runTool } from "../run-tool.ts";
+import { withScratch } from "../scratch.ts";
 import { isSameServer, readProgram, SERVER_KEY, type Host, type ServerProgram } from "./host.ts";
 
 /** `environmentNames`: variables that Codex is to hand to the server; by itself it passes on PATH, HOME and the like. */
@@ -59,17 +59,14 @@ function appended(text: string, lines: readonly string[]): string {
 async function ask(program: string | null, text: string): Promise<ServerProgram | null> {
   if (text.trim() === "") return null;
   if (program === null) throw new AppError("CONFIG_INVALID", "codex, which reads it for us, was not found on PATH");
-  const folder = await mkdtemp(join(tmpdir(), "orchestrator-init-"));
-  try {
+  return await withScratch(async (folder, environment) => {
     await writeFile(join(folder, "config.toml"), text, { mode: 0o600 });
     // Not `list`, which asks servers at addresses how one signs in.
-    const answer = await runTool(program, ["mcp", "get", SERVER_KEY, "--json"], folder, { CODEX_HOME: folder });
+    const answer = await runTool(program, ["mcp", "get", SERVER_KEY, "--json"], folder, environment);
     if (answer.isOk) return readAnswer(JSON.parse(answer.stdout));
     if (answer.problem.includes("No MCP server named")) return null;
     throw new AppError("CONFIG_INVALID", `Codex can't read it: ${answer.problem}`);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 function readAnswer(answer: unknown): ServerProgram {

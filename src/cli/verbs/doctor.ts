@@ -1,6 +1,10 @@
 /** `orchestrator doctor`: looks at everything a plan needs here; each finding has the command that mends it. */
+import { orchestratorHome, worktreesRoot } from "../../config/index.ts";
 import { checkAgents } from "../doctor/check-agents.ts";
+import { checkHooks } from "../doctor/check-hooks.ts";
+import { checkBranches, checkDeath, checkWorktrees } from "../doctor/check-leftovers.ts";
 import { checkGit, checkNode, checkSqlite } from "../doctor/check-machine.ts";
+import { checkRegistrations } from "../doctor/check-registrations.ts";
 import { checkConfig, checkEngine, checkRepository } from "../doctor/check-repository.ts";
 import { EXIT } from "../exit-codes.ts";
 import { renderFindings, type Finding } from "../render-doctor.ts";
@@ -13,7 +17,16 @@ export const runDoctor: VerbRunner = async (invocation, terminal) => {
   const engine = repository === null ? null : await checkEngine(invocation.repo);
   if (engine !== null) findings.push(engine.finding);
   const { loaded, findings: aboutConfig } = checkConfig(repository?.mainWorktree ?? null);
-  findings.push(...aboutConfig, ...(await checkAgents(loaded.config, engine?.info?.variables ?? null)));
+  const home = orchestratorHome();
+  findings.push(...aboutConfig);
+  if (repository !== null) {
+    findings.push(await checkHooks(repository.place, loaded.config));
+    findings.push(...checkDeath(repository.commonDir, engine?.info != null));
+    findings.push(...(await checkBranches(repository.place, engine?.openPlans ?? null)));
+  }
+  findings.push(...checkWorktrees(worktreesRoot(loaded.config, home)));
+  findings.push(...(await checkAgents(loaded.config, engine?.info?.variables ?? null)));
+  findings.push(...(await checkRegistrations(home)));
   const isUsable = findings.every(({ level }) => level !== "fail");
   if (invocation.json) terminal.printJson({ usable: isUsable, findings });
   else

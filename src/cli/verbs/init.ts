@@ -1,17 +1,11 @@
 /** `orchestrator init`: a config, the git hooks, and this program as an MCP server of the agent CLIs that are here. */
 import { homedir } from "node:os";
-import { createBackend } from "../../agents/index.ts";
-import { findProgram } from "../../agents/find-program.ts";
-import { loadConfig, orchestratorHome } from "../../config/index.ts";
-import { engineEnvironment, selectVariables } from "../../engine/environment.ts";
+import { orchestratorHome } from "../../config/index.ts";
 import type { FoundRepository } from "../../engine/repository-paths.ts";
 import { hasCode, messageOf } from "../../errors.ts";
 import { findRepositoryFor } from "../engine-session.ts";
 import { EXIT } from "../exit-codes.ts";
-import { claudeHost } from "../init/claude-host.ts";
-import { codexHost } from "../init/codex-host.ts";
-import { gooseHost } from "../init/goose-host.ts";
-import type { Host } from "../init/host.ts";
+import { findHosts, type HostHere } from "../init/hosts.ts";
 import { planConfig, planHooks } from "../init/install-repository.ts";
 import { planServer } from "../init/install-server.ts";
 import { NO_RECORD, readJournal, type Journal } from "../init/journal.ts";
@@ -27,7 +21,7 @@ export const runInit: VerbRunner = async (invocation, terminal) => {
   const isUndo = invocation.has("undo");
   const repository = findRepository(invocation);
   const journal = readJournal(home);
-  const hosts = await hostsHere(home);
+  const hosts = await findHosts(home);
   const { repo } = invocation;
   const steps = isUndo
     ? await planUndo({
@@ -58,44 +52,6 @@ export const runInit: VerbRunner = async (invocation, terminal) => {
   if (invocation.json) terminal.printJson({ dryRun: false, undo: isUndo, steps: done.map(factsOf) });
   return exitCodeOf(done);
 };
-
-interface HostHere {
-  readonly host: Host;
-  /** Its program; null when it is not on PATH. */
-  readonly program: string | null;
-}
-
-async function hostsHere(home: string): Promise<HostHere[]> {
-  const find = (name: string): Promise<string | null> => findProgram(name, process.env["PATH"] ?? "");
-  const [claude, codex, goose] = await Promise.all([find("claude"), find("codex"), find("goose")]);
-  return [
-    { host: claudeHost, program: claude },
-    { host: codexHost(codex, variableNames(home)), program: codex },
-    { host: gooseHost, program: goose },
-  ];
-}
-
-/** Names, never values: what agents' providers and our own paths are taken from. */
-function variableNames(home: string): string[] {
-  const patterns = Object.values(providersOf(home)).flatMap(({ kind, passEnv }) => [
-    ...createBackend(kind).defaultPassEnv,
-    ...passEnv,
-  ]);
-  const ours = Object.keys(engineEnvironment(process.env, "")).filter((name) =>
-    /^(ORCHESTRATOR_HOME$|XDG_)/.test(name),
-  );
-  const set = Object.keys(selectVariables(process.env, patterns));
-  return [...new Set(["ANTHROPIC_API_KEY", "OPENAI_API_KEY", ...ours, ...set])].toSorted();
-}
-
-function providersOf(home: string): ReturnType<typeof loadConfig>["config"]["providers"] {
-  try {
-    return loadConfig({ home, mainWorktree: null }).config.providers;
-  } catch {
-    // A broken config is told by every other verb; the built-in providers are enough here.
-    return loadConfig({ home: "/dev/null", mainWorktree: null }).config.providers;
-  }
-}
 
 async function planInstall(options: {
   readonly home: string;

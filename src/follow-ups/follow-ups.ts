@@ -27,7 +27,7 @@ export interface FollowUpsOptions {
   readonly rules: () => Promise<readonly Rule[]>;
 }
 
-/** Signs can be missed (a hook that is not installed, a watch that can't be had): a few `stat` calls. */
+/** Signs can be missed (a hook that is not installed, a watch that can't be had). Costs one git, where rules are. */
 const LOOK_EVERY_MS = 5_000;
 /** A rebase or a pull runs several hooks. */
 const GATHER_SIGNS_MS = 50;
@@ -39,6 +39,8 @@ export class FollowUps {
   #looking: Promise<void> | null = null;
   #isAskedAgain = false;
   #isStopped = false;
+  /** The last sign that a look came after. */
+  #heardAtMs = 0;
   /** When the next start that waits for its cooldown is due; null: none waits. */
   #dueAtMs: number | null = null;
 
@@ -75,9 +77,10 @@ export class FollowUps {
     return await this.#looking;
   }
 
-  /** True while a start only waits for its time. */
+  /** True while a start only waits for its time, or a hook's sign for a look. */
   canMove(): boolean {
-    return this.#looking !== null || this.#dueAtMs !== null;
+    if (this.#looking !== null || this.#dueAtMs !== null) return true;
+    return this.#options.folder.signedAtMs() > this.#heardAtMs;
   }
 
   async stop(): Promise<void> {
@@ -96,6 +99,7 @@ export class FollowUps {
 
   async #lookOnce(): Promise<void> {
     const { folder, wakeProgram } = this.#options;
+    this.#heardAtMs = folder.signedAtMs();
     const rules = await this.#options.rules();
     folder.setWake(rules.length > 0 ? wakeProgram : null);
     await this.#takeEvents(rules);

@@ -64,6 +64,8 @@ export interface SessionOptions {
   /** Default: true. */
   readonly mayStart?: boolean;
   readonly environment?: NodeJS.ProcessEnv;
+  /** `close` waits for an unused engine to be gone with its folder, also when it was here before. */
+  readonly waitsForUnused?: boolean;
 }
 
 /** Throws NOT_A_REPOSITORY, ENGINE_UNREACHABLE and whatever keeps an engine from starting. */
@@ -79,7 +81,7 @@ export async function openEngineSession(options: SessionOptions): Promise<Engine
     ...(options.environment === undefined ? {} : { environment: options.environment }),
   });
   const session = sessionOf(client, repository);
-  if (!isNew) return session;
+  if (!isNew && options.waitsForUnused !== true) return session;
   return { ...session, close: () => closeNew(session, stateFolder) };
 }
 

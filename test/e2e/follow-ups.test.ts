@@ -179,6 +179,17 @@ describe("M4: a user's own git starts follow-ups", () => {
     expect(ground.trace("ours")).toHaveLength(1);
   });
 
+  it("hooks that are installed and uninstalled leave nothing behind, no state and no engine", () => {
+    const trace = (): string =>
+      execFileSync("find", [".git", "-printf", "%p %m %s\\n"], { cwd: repo.path, encoding: "utf8" });
+    const before = trace();
+    cli("hooks", "install");
+    expect(JSON.parse(cli("hooks", "status", "--json"))).toMatchObject({ missing: [] });
+    expect(trace()).not.toBe(before);
+    cli("hooks", "uninstall");
+    expect(trace()).toBe(before);
+  });
+
   it("nothing of a project's follow-ups runs before it is trusted", async () => {
     mkdirSync(join(repo.path, ".orchestrator"), { recursive: true });
     writeFileSync(join(repo.path, ".orchestrator", "config.json"), JSON.stringify({ followUps: [rule("merged")] }));

@@ -15,7 +15,7 @@ export const runHooks: VerbRunner = async (invocation, terminal) => {
       `hooks has no action ${JSON.stringify(word.slice(0, 40))}: use install, uninstall or status`,
     );
   }
-  const session = await openEngineSession({ repo: invocation.repo });
+  const session = await openEngineSession({ repo: invocation.repo, waitsForUnused: action === "uninstall" });
   try {
     const report = await session.call("git_hooks", { action });
     if (invocation.json) terminal.printJson(report);

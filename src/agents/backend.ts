@@ -167,6 +167,12 @@ export interface TurnReader {
   end(end: ProcessEnd, nowMs: number): TurnEnd;
 }
 
+export interface SessionToOpen {
+  readonly sessionId: string;
+  readonly worktree: string;
+  readonly model: string | null;
+}
+
 /** B1: one interface; the factory is `createBackend` in `agents/index.ts`. */
 export interface AgentBackend {
   readonly kind: BackendKind;
@@ -179,6 +185,8 @@ export interface AgentBackend {
   readTurn(request: TurnRequest): TurnReader;
   /** What to write to stdin to tell a turn under way something; null: this kind hears nothing before its turn ends. */
   readonly lineFor: ((id: string, text: string) => string) | null;
+  /** Arguments that open a conversation for a person, in the CLI's own screen; null: this kind has none. */
+  readonly openArguments: ((session: SessionToOpen, provider: ResolvedProvider) => readonly string[]) | null;
   /**
    * Finds the program to start for `provider.command` on `path` (for codex: the native binary behind the npm wrapper
    * where it can be found). Throws AppError AGENT_CLI_MISSING with how to install it.

@@ -21,6 +21,11 @@ export const claudeBackend: AgentBackend = {
   hasSessions: true,
   hasMcp: true,
   lineFor: inputLine,
+  openArguments: ({ sessionId, model }, provider) => [
+    ...provider.args,
+    ...(model === null ? [] : [`--model=${model}`]),
+    `--resume=${sessionId}`,
+  ],
   buildTurn: buildClaudeTurn,
   readTurn: (request) => new ClaudeReader(request),
   locate: locateClaude,

@@ -33,6 +33,7 @@ export const commandBackend: AgentBackend = {
   hasSessions: false,
   hasMcp: false,
   lineFor: null,
+  openArguments: null,
   buildTurn: buildCommandTurn,
   readTurn: (request) => new CommandReader(request),
   locate: locateShell,

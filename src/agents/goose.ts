@@ -46,6 +46,12 @@ export const gooseBackend: AgentBackend = {
   hasSessions: true,
   hasMcp: true,
   lineFor: null,
+  openArguments: ({ sessionId }, provider) => [
+    ...provider.args.filter((argument) => argument !== "run"),
+    "session",
+    "--resume",
+    `--name=${sessionId}`,
+  ],
   // Keys of models only: cloud accounts (AWS_*, GCP_*) would reach the agent's shell too, so who needs one names it in
   // `providers.*.passEnv`.
   defaultPassEnv: [

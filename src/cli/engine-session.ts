@@ -13,6 +13,7 @@ import type { engineInfo } from "../operations/engine-info.ts";
 import type { gitHooks } from "../operations/git-hooks.ts";
 import type { listQuestions } from "../operations/list-questions.ts";
 import type { lookAtGit } from "../operations/look-at-git.ts";
+import type { openTask } from "../operations/open-task.ts";
 import type { Operation } from "../operations/operation.ts";
 import type { readDiff } from "../operations/read-diff.ts";
 import type { readLog } from "../operations/read-log.ts";
@@ -35,6 +36,7 @@ interface Operations {
   readonly control: typeof control;
   readonly read_log: typeof readLog;
   readonly read_diff: typeof readDiff;
+  readonly open_task: typeof openTask;
   readonly engine_info: typeof engineInfo;
   readonly report_result: typeof reportResult;
   readonly git_hooks: typeof gitHooks;

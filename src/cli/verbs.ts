@@ -133,6 +133,22 @@ export const VERBS: readonly Verb[] = [
     load: async () => (await import("./verbs/questions.ts")).runAnswer,
   },
   {
+    name: "open",
+    usage: "PLAN/TASK [--keep-paused] [--print]",
+    help: "take a task over by hand, in its agent's own CLI and worktree",
+    details: [
+      "Pauses the task (a running agent is ended, its work kept), opens its agent's conversation here, and lets the task go",
+      "on when you leave: the agent is told that a person was there. A command, or a task without a conversation, opens a",
+      "shell. If this is cut off, the task stays paused until `orchestrator resume PLAN/TASK`.",
+    ],
+    options: {
+      "keep-paused": { type: "boolean", help: "leave the task paused afterwards" },
+      print: { type: "boolean", help: "pause it and print the command instead of running it" },
+    },
+    positionals: { min: 1, max: 1, what: "PLAN/TASK" },
+    load: async () => (await import("./verbs/open.ts")).runOpen,
+  },
+  {
     name: "ps",
     usage: "",
     help: "the engine and the processes it runs",
@@ -292,4 +308,4 @@ export const VERBS: readonly Verb[] = [
 ];
 
 /** Promised and not there yet: told apart from a typing error. */
-export const LATER_VERBS: readonly string[] = ["open", "undo", "tui", "clean"];
+export const LATER_VERBS: readonly string[] = ["undo", "tui", "clean"];

@@ -7,6 +7,7 @@ import { engineInfo } from "./engine-info.ts";
 import { gitHooks } from "./git-hooks.ts";
 import { listQuestions } from "./list-questions.ts";
 import { lookAtGit } from "./look-at-git.ts";
+import { openTask } from "./open-task.ts";
 import type { Operation } from "./operation.ts";
 import { readDiff } from "./read-diff.ts";
 import { readLog } from "./read-log.ts";
@@ -30,6 +31,7 @@ export const OPERATIONS = [
   listQuestions,
   readLog,
   readDiff,
+  openTask,
   engineInfo,
   gitHooks,
   lookAtGit,

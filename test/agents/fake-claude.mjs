@@ -2,6 +2,7 @@
 /**
  * Stands in for Claude Code's print mode, as far as the scheduler's tests need it: each turn is one line in
  * `$HOME/turns.ndjson`, then `$HOME/turn-N.sh` runs in the worktree where there is one (exit code 1: the turn fails).
+ * Without `--print` it is as a person has it open: a line in `opened.ndjson`, then `$HOME/opened.sh`.
  * With `--input-format=stream-json` every line on stdin is a message; one that comes while the turn's script runs
  * belongs to that turn, as with the real one.
  */
@@ -59,7 +60,14 @@ async function run(script) {
   return await new Promise((resolve) => child.on("exit", (code) => resolve(code ?? 1)));
 }
 
-if (isStream) {
+if (!process.argv.includes("--print")) {
+  // Opened by a person: nobody reads what it prints.
+  const { ORCHESTRATOR_ATTEMPT: mark = null, FROM_CONFIG: configured = null } = process.env;
+  const facts = { sessionId, cwd: process.cwd(), isTerminal: process.stdin.isTTY === true, mark, configured };
+  appendFileSync(join(home, "opened.ndjson"), `${JSON.stringify(facts)}\n`);
+  const script = join(home, "opened.sh");
+  process.exitCode = existsSync(script) ? await run(script) : 0;
+} else if (isStream) {
   const lines = createInterface({ input: process.stdin });
   lines.on("line", take);
   lines.on("close", () => {

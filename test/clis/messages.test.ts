@@ -29,7 +29,7 @@ async function start(cli: CliName): Promise<string> {
 }
 
 /** Holds the model's first answer until the gate is opened. */
-function gate(): { readonly opened: Promise<void>; open(): void } {
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
   let open = (): void => undefined;
   const opened = new Promise<void>((resolve) => (open = resolve));
   return { opened, open: () => open() };

@@ -28,7 +28,7 @@ export const VERBS: readonly Verb[] = [
     ],
     options: {
       concurrent: { type: "string", value: "N", help: "agents of this plan at once (default: limits.agents)" },
-      into: { type: "string", value: "NAME", help: "merge into a new branch of this name" },
+      into: { type: "string", value: "NAME", help: "merge into the branch of this name, made where there is none" },
       "dry-run": { type: "boolean", help: "check everything, tell what would happen, change nothing" },
       detach,
     },
@@ -41,7 +41,7 @@ export const VERBS: readonly Verb[] = [
     help: "have a goal decomposed into tasks, look at them, start them",
     options: {
       yes,
-      into: { type: "string", value: "NAME", help: "merge into a new branch of this name" },
+      into: { type: "string", value: "NAME", help: "merge into the branch of this name, made where there is none" },
       detach,
     },
     positionals: { min: 1, max: 1, what: "GOAL" },

@@ -7,7 +7,7 @@
  * answer, not an error. Repeating a move that was done answers `moved` and does nothing.
  */
 import { holdersOf, type Holder } from "./branch-holders.ts";
-import { endingCommand, operationUnderWay } from "./operation-under-way.ts";
+import { abortingCommand, finishingCommand, operationUnderWay } from "./operation-under-way.ts";
 import { shellWord } from "./paths.ts";
 import { BRANCHES, branchTip, changeRefs, headRef, isAncestor, resolveCommit, shortBranch } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
@@ -86,8 +86,8 @@ function obstacleAmong(checkouts: readonly Holder[], target: string): MoveRefuse
     }
     const operation = operationUnderWay(checkout.gitDir);
     if (operation !== null) {
-      const words = `A ${operation} is under way in ${checkout.path}.`;
-      return refuse("operation-under-way", words, `${at} ${endingCommand(operation)}`, checkout.path);
+      const words = `A ${operation} is under way in ${checkout.path}: finish it, or give it up with ${at} ${abortingCommand(operation)}.`;
+      return refuse("operation-under-way", words, `${at} ${finishingCommand(operation)}`, checkout.path);
     }
     if (!checkout.isAtHead) {
       const words = `${checkout.path} is in the middle of something that comes back to ${target}.`;

@@ -34,9 +34,14 @@ export async function branchesHeld(gitDir: string): Promise<string[]> {
   return [...held, ...updates.filter((line) => line.startsWith("refs/"))];
 }
 
-/** The command that ends `operation`, as words after `git -C <worktree>`. */
-export function endingCommand(operation: GitOperation): string {
+/** The command that gives `operation` up, as words after `git -C <worktree>`. */
+export function abortingCommand(operation: GitOperation): string {
   return operation === "bisect" ? "bisect reset" : `${operation} --abort`;
+}
+
+/** The command that finishes `operation` and keeps what was done in it: what to tell a person, whose work it is. */
+export function finishingCommand(operation: GitOperation): string {
+  return operation === "bisect" ? "bisect reset" : `${operation} --continue`;
 }
 
 async function firstLine(path: string): Promise<string | null> {

@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { holdersOf } from "./branch-holders.ts";
-import { endingCommand, operationUnderWay, type GitOperation } from "./operation-under-way.ts";
+import { abortingCommand, operationUnderWay, type GitOperation } from "./operation-under-way.ts";
 import { BRANCHES, branchTip, headRef, isAncestor, mustChangeRefs, resolveCommit, shortBranch } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, type GitPlace } from "./run-git.ts";
@@ -48,7 +48,7 @@ export async function settleOnBranch(
     branchTip(place, task.branch),
   ]);
   if (operation !== null) {
-    const message = `A ${operation} is under way in ${place.folder}. Finish it or run \`git ${endingCommand(operation)}\` there.`;
+    const message = `A ${operation} is under way in ${place.folder}. Finish it or run \`git ${abortingCommand(operation)}\` there.`;
     return { type: "obstructed", reason: "operation-under-way", operation, headSha, message };
   }
   const own = BRANCHES + task.branch;

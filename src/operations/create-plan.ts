@@ -8,7 +8,11 @@ const input = planInputSchema.extend({
   tasks: planInputSchema.shape.tasks
     .optional()
     .describe("Left out: an agent decomposes `goal` into tasks, which wait for control resume."),
-  into: z.string().max(250).optional().describe("A new branch to merge into, from the target's tip."),
+  into: z
+    .string()
+    .max(250)
+    .optional()
+    .describe("Branch to merge into, made from the target's tip where there is none."),
   dryRun: z.boolean().optional().describe("Only tell what would happen."),
   start: z.boolean().optional().describe("Start at once; default: true with tasks, false with a goal alone."),
   file: z

@@ -38,7 +38,8 @@ export type Consequence =
   | { readonly type: "person"; readonly code: WaitCode }
   | { readonly type: "fresh-session"; readonly ledger: Ledger }
   | { readonly type: "continue"; readonly ledger: Ledger }
-  | { readonly type: "fail"; readonly why: string }
+  /** `why`: what the end itself does not say. */
+  | { readonly type: "fail"; readonly why: string | null }
   | { readonly type: "cancel" };
 
 /** Decides once for each bad end. `random` is in [0, 1). */
@@ -61,7 +62,7 @@ export function consequenceOf(
       // failed once mostly fails again, so the default is no retry, and who asks for retries gets them. A shell that was
       // itself killed gave no verdict (memory ran out, somebody's kill): that is `crashed`, for commands as for agents.
       return retriesOfTask === null
-        ? { type: "fail", why: "the command failed" }
+        ? { type: "fail", why: null }
         : backOff(end, ledger, retriesOfTask, settings, nowMs, random);
     case "usage-limit":
       return { type: "park", ledger };
@@ -82,11 +83,11 @@ export function consequenceOf(
         ? { type: "fail", why: `the session was continued ${ledger.continuations} times already` }
         : { type: "continue", ledger: { ...ledger, continuations: ledger.continuations + 1 } };
     case "timed-out":
-      return { type: "fail", why: "the deadline passed" };
+      return { type: "fail", why: null };
     case "worktree-failed":
-      return { type: "fail", why: "the worktree could not be made" };
+      return { type: "fail", why: null };
     case "reported-failure":
-      return { type: "fail", why: "as the agent reported" };
+      return { type: "fail", why: null };
     case "cancelled":
       return { type: "cancel" };
   }

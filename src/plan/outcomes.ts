@@ -174,7 +174,7 @@ function applyFailure(
     case "cancel":
       return board.move(node, "cancelled", told);
     case "fail": {
-      const message = `${end.message} (${consequence.why})`;
+      const message = consequence.why === null ? end.message : `${end.message} (${consequence.why})`;
       return board.move(node, record.spec.onFailure === "skip" ? "skipped" : "failed", { cause: end.cause, message });
     }
   }

@@ -136,7 +136,7 @@ test("a rebase of the target under way: it waits, and goes on when the rebase ha
   expect(await repo.states("rebasing")).toEqual({ edit: "waiting:manual-merge" });
   const { why } = await repo.task("rebasing/edit");
   expect(why?.message).toMatch(/rebas/i);
-  expect(why?.command).toMatch(/git .*rebase --abort|git .*rebase/);
+  expect(why?.command).toMatch(/git -C .* rebase --continue/);
   expect(snapshot()).toEqual(before);
   repo.git("rebase", "--abort");
   await repo.untilState("rebasing/edit", "succeeded");
@@ -149,7 +149,7 @@ test("a merge and a bisect under way", async () => {
   repo.git("checkout", "-q", "main");
   repo.commit("second", { "README.md": "second\n" });
   expect(() => repo.git("merge", "side")).toThrow();
-  await expectItWaits("echo agent > agent.txt", { message: /merge/i, command: /merge --abort/ }, () => {
+  await expectItWaits("echo agent > agent.txt", { message: /merge/i, command: /merge --continue/ }, () => {
     repo.git("merge", "--abort");
   });
   repo.git("bisect", "start");

@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { MoveOutcome, MoveRefused } from "../../src/git/move-target.ts";
+import { operationUnderWay } from "../../src/git/operation-under-way.ts";
 import { fingerprint, isolateGit, makeFixture, type Fixture } from "./fixture.ts";
 
 let fixture: Fixture;
@@ -250,8 +251,18 @@ describe("section 6: nothing moves in the middle of something of the user's", ()
       const to = fixture.commitOn("main", { "b.txt": "b2\n" });
       const refusal = await expectRefusal(to);
       expect(refusal).toMatchObject({ reason: "operation-under-way", worktree: fixture.path });
-      execFileSync("sh", ["-c", refusal.command], { stdio: "pipe" });
-      expect(await move(to)).toEqual({ type: "moved", how: "checkout" });
+      // What the user did in the middle of it is kept: the command finishes, it does not give up.
+      if (name !== "bisect") {
+        fixture.write("a.txt", "mended\n");
+        fixture.git("add", "a.txt");
+      }
+      const env = { ...process.env, GIT_EDITOR: "true" };
+      execFileSync("sh", ["-c", refusal.command], { stdio: "pipe", env });
+      expect(operationUnderWay(join(fixture.path, ".git"))).toBeNull();
+      if (name !== "bisect") expect(fixture.read("a.txt")).toBe("mended\n");
+      // Finished, main has a commit that the candidate lacks: the queue makes another one.
+      if (name === "bisect") expect((await move(to)).type).toBe("moved");
+      else expect((await expectRefusal(to)).reason).not.toBe("operation-under-way");
     });
   }
 

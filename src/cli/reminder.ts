@@ -5,8 +5,15 @@ import { plainLine } from "./plain-text.ts";
 export interface PlansNow {
   readonly summary: string;
   readonly next: string;
-  readonly questions: readonly { readonly id: string; readonly task: string; readonly question: string }[];
+  readonly questions: readonly OpenQuestion[];
   readonly plans: readonly object[];
+}
+
+interface OpenQuestion {
+  readonly id: string;
+  readonly task: string;
+  readonly question: string;
+  readonly options?: readonly string[] | null | undefined;
 }
 
 const MAX_QUESTIONS = 5;
@@ -43,12 +50,10 @@ function stopOf({ questions }: PlansNow, isStopHookActive: boolean): string | nu
 }
 
 function questionLines(questions: PlansNow["questions"]): string[] {
-  const lines = questions
-    .slice(0, MAX_QUESTIONS)
-    .map(
-      ({ id, task, question }) =>
-        `- question ${plainLine(id)} from ${plainLine(task)}: ${cut(question, MAX_QUESTION_LENGTH)}`,
-    );
+  const lines = questions.slice(0, MAX_QUESTIONS).map(({ id, task, question, options }) => {
+    const choice = options == null || options.length === 0 ? "" : ` [${cut(options.join(" | "), MAX_QUESTION_LENGTH)}]`;
+    return `- question ${plainLine(id)} from ${plainLine(task)}: ${cut(question, MAX_QUESTION_LENGTH)}${choice}`;
+  });
   const more = questions.length - MAX_QUESTIONS;
   return more > 0 ? [...lines, `- and ${more} more: task_status`] : lines;
 }

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { reminderOf, type PlansNow } from "../../src/cli/reminder.ts";
 
 const NOTHING: PlansNow = { summary: "There are no plans.", next: "create_plan", questions: [], plans: [] };
-const QUESTION = { id: "q1", task: "api/limiter", question: "Sliding\nor fixed window?\u001b[2J" };
+const QUESTION = { id: "q1", task: "api/limiter", question: "Sliding\nor fixed window?\u001b[2J", options: [] };
 const ASKED: PlansNow = {
   summary: "1 plan runs.",
   next: 'answer_question {"id":"q1"}',

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { DIST, Ground } from "./engine-support.ts";
+import { DIST, Ground, until } from "./engine-support.ts";
 
 const HOOK = fileURLToPath(new URL("../../hooks/remind", import.meta.url));
 const COMMAND = join(DIST, "cli", "main.js");
@@ -113,6 +113,24 @@ test("unanswered questions are told once before a turn ends", async () => {
     reason: expect.stringContaining("question q1 from api/limiter: Sliding or fixed?"),
   });
   expect(await hook("stop", { input: { stop_hook_active: true } })).toEqual(SILENT);
+});
+
+test("X4: what a real agent asks reaches the parent before its turn ends, and no longer once it is answered", async () => {
+  ground.configure({ questions: { route: ["memory", "human"] } });
+  await ground.main.submit("asking", [
+    { id: "a", prompt: 'orchestrator ask "Which?" --option red --option blue', writes: [] },
+  ]);
+  await until(
+    "it asks",
+    async () => ((await ground.main.call("task_status", {}))["questions"] as object[]).length === 1,
+  );
+  const said = await hook("stop");
+  const { reason } = JSON.parse(said.stdout) as { reason: string };
+  expect(reason).toMatch(/- question \S+ from asking\/a: Which\? \[red \| blue\]/);
+  expect((await hook("start")).stdout).toContain("Which?");
+  const id = /question (\S+) from/.exec(reason)?.[1];
+  await ground.main.call("answer_question", { id, answer: "red" });
+  expect(await hook("stop")).toEqual(SILENT);
 });
 
 test("whatever is wrong, the session goes on: exit 0 and no word", async () => {

@@ -17,7 +17,7 @@ const initializeParams = {
   clientInfo: { name: "bench", version: "1" },
 };
 
-export function open() {
+export async function open() {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-bench-")));
   const repository = join(folder, "repository");
   const elsewhere = join(folder, "elsewhere");
@@ -28,10 +28,14 @@ export function open() {
   execFileSync("git", ["init", "--quiet", repository]);
   const identity = ["-c", "user.name=Bench", "-c", "user.email=bench@example.test"];
   execFileSync("git", ["-C", repository, ...identity, "commit", "--quiet", "--allow-empty", "--message=first"]);
-  const orchestrator = (verb) =>
-    execFileSync(process.execPath, [cli, verb], { cwd: repository, env: environment, stdio: "ignore" });
-  // Starts the engine.
-  orchestrator("status");
+  // A client that stays: an engine without plans goes with its last one.
+  const client = spawn(process.execPath, [pipe], {
+    cwd: repository,
+    env: environment,
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  client.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "initialize", params: initializeParams })}\n`);
+  await new Promise((resolve) => client.stdout.once("data", resolve));
   const answered = (args, request, cwd = repository) => ({
     run: () => answerMs(args, request, { cwd, env: environment }),
   });
@@ -51,7 +55,8 @@ export function open() {
       },
     ],
     close: () => {
-      orchestrator("stop");
+      execFileSync(process.execPath, [cli, "stop"], { cwd: repository, env: environment, stdio: "ignore" });
+      client.kill();
       rmSync(folder, { recursive: true, force: true });
     },
   };

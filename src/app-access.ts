@@ -10,6 +10,7 @@ import type { Parts } from "./scheduler/parts.ts";
 import { addPlan } from "./scheduler/recover.ts";
 import type { Scheduler } from "./scheduler/scheduler.ts";
 import type { PlanSettings } from "./scheduler/settings.ts";
+import { workflowOf } from "./scheduler/workflow-of.ts";
 import { branchOf } from "./scheduler/task-place.ts";
 
 export interface CurrentSettings {
@@ -17,7 +18,6 @@ export interface CurrentSettings {
   readonly limitAgents: number;
   /** No file sets it: a plan may ask for more. */
   readonly isLimitLeftOpen: boolean;
-  readonly workflows: readonly string[];
   readonly warnings: readonly string[];
 }
 
@@ -103,7 +103,6 @@ export class AppAccess {
       plan,
       isLimitLeftOpen: this.#config.isLimitLeftOpen(),
       limitAgents: this.parts.board.settings.limitAgents,
-      workflows: plan.workflows,
       warnings: [],
     };
   }
@@ -126,9 +125,11 @@ export class AppAccess {
   /** Throws AGENT_CLI_MISSING when the CLI of a task's provider is not installed: before anything has happened. */
   async checkAgents(settings: CurrentSettings, tasks: readonly TaskSpec[]): Promise<void> {
     const path = this.parts.baseEnvironment()["PATH"] ?? "";
-    const names = new Set(tasks.map((task) => settings.plan.roles[task.agent]?.provider));
+    const names = new Set(
+      tasks.flatMap((task) => workflowOf(settings.plan, task).steps.map(({ provider }) => provider)),
+    );
     for (const name of names) {
-      const provider = name === undefined ? undefined : settings.plan.providers[name];
+      const provider = settings.plan.providers[name];
       if (provider === undefined) {
         throw new AppError(
           "AGENT_CLI_MISSING",

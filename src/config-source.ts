@@ -94,7 +94,6 @@ export class ConfigSource {
       plan: planSettings(config, path),
       limitAgents: config.limits.agents,
       isLimitLeftOpen: this.isLimitLeftOpen(),
-      workflows: Object.keys(config.workflows),
       warnings: [...warnings, ...withoutEffect(loaded)],
     };
   }
@@ -191,7 +190,8 @@ export function planSettings(config: Config, path: string): PlanSettings {
     stallMs: config.agents.stallMinutes * 60_000,
     worktree: { copy: config.worktree.copy, link: config.worktree.link, setup: config.worktree.setup },
     questions: questionSettings(config.questions),
-    workflows: Object.keys(config.workflows),
+    workflows: config.workflows,
+    proposals: config.proposals,
     startsAlone: true,
   };
 }

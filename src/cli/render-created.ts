@@ -2,6 +2,8 @@
 import type { CreatePlanOutput } from "../operations/create-plan.ts";
 import { styled, type Line } from "./styled.ts";
 
+type Task = CreatePlanOutput["tasks"][number];
+
 export function renderCreated(created: Pick<CreatePlanOutput, "summary" | "warnings">): Line[] {
   return [[created.summary], ...warnings(created.warnings)];
 }
@@ -22,12 +24,16 @@ export function renderDryRun(created: CreatePlanOutput): Line[] {
     lines.push([
       "  ",
       styled(task.id, "bold"),
-      `: ${task.agent} (${task.provider}${model}, ${task.permissions})${after}`,
+      `: ${task.agent} (${task.provider}${model}, ${task.permissions})${(task.laterSteps ?? []).map(laterStep).join("")}${after}`,
     ]);
   }
   const left = created.total - created.tasks.length;
   if (left > 0) lines.push([`  … and ${left} more`]);
   return lines;
+}
+
+function laterStep({ agent, provider, model, permissions }: NonNullable<Task["laterSteps"]>[number]): string {
+  return ` → ${agent} (${provider}${model === null ? "" : ` ${model}`}, ${permissions})`;
 }
 
 function warnings(texts: readonly string[]): Line[] {

@@ -27,7 +27,7 @@ export function renderChange(event: StoredEvent): Line | null {
     return [styled(taskId ?? "", "bold"), " ", ...describeEvent(body)];
   }
   if (body.type === "plan-paused" || body.type === "plan-resumed") return [`${planId ?? ""} `, ...describeEvent(body)];
-  if (body.type === "warning" || body.type === "attempt-note") {
+  if (body.type === "warning" || body.type === "attempt-note" || body.type === "verdict") {
     return [...(taskId === null ? [] : [styled(taskId, "bold"), " "]), ...describeEvent(body)];
   }
   return null;
@@ -64,7 +64,12 @@ export function describeEvent(body: EventBody): Span[] {
     case "attempt-ended":
       return [`attempt ${body.number} ${body.outcome}${because(body.cause, body.message)}${cost(body.costUsd)}`];
     case "report":
-      return [`reported ${body.status}: ${body.summary}`];
+      return [`reported ${body.status}${body.verdict === undefined ? "" : ` (${body.verdict})`}: ${body.summary}`];
+    case "verdict": {
+      const done = body.verdict === "approve" ? "approved" : "rejected";
+      const style = body.verdict === "approve" ? "green" : "yellow";
+      return [`${body.agent} `, styled(done, style), ` (step ${body.step}, round ${body.round}): ${body.summary}`];
+    }
     case "message":
       return [`${body.sender} says: ${body.text}`];
     case "merge-started":

@@ -73,6 +73,7 @@ export function taskRows(tasks: readonly TaskLine[], options: RowOptions): Line[
     if (task.state === "running" && startedAtMs !== undefined && options.nowMs !== undefined) {
       row.push(" ", renderDuration(options.nowMs - startedAtMs));
     }
+    if (task.step !== undefined && task.why === undefined) row.push(styled(` ${task.step}`, "cyan"));
     const note = noteOf(task);
     if (note !== null) row.push(" ", styled(note, task.state === "failed" ? "red" : "dim"));
     return fit(row, options.width);
@@ -92,6 +93,8 @@ export function renderTask(task: TaskDetail): Line[] {
   const fields: [string, string | null][] = [
     ["title", task.title ?? null],
     ["agent", task.agent],
+    ["step", task.step ?? null],
+    ["rejected", task.rejects === undefined ? null : `${task.rejects} ${task.rejects === 1 ? "time" : "times"}`],
     ["after", task.dependsOn.length === 0 ? null : task.dependsOn.join(", ")],
     ["writes", task.writes === null ? "(no claim)" : task.writes.length === 0 ? "nothing" : task.writes.join(", ")],
     ["branch", task.branch],
@@ -105,11 +108,11 @@ export function renderTask(task: TaskDetail): Line[] {
     ...fields.flatMap(([name, value]): Line[] => (value === null ? [] : [[`  ${name}: ${value}`]])),
   ];
   for (const attempt of task.attempts) {
-    const how = [attempt.outcome ?? attempt.state, attempt.cause, attempt.message].filter((part) => part !== null);
+    const outcome = attempt.verdict === null ? (attempt.outcome ?? attempt.state) : attempt.verdict;
+    const how = [outcome, attempt.cause, attempt.message].filter((part) => part !== null);
+    const who = attempt.agent === task.agent ? attempt.provider : `${attempt.agent}, ${attempt.provider}`;
     const cost = renderCost(attempt.costUsd);
-    lines.push([
-      `  attempt ${attempt.number} (${attempt.provider}): ${how.join(": ")}${cost === null ? "" : ` (${cost})`}`,
-    ]);
+    lines.push([`  attempt ${attempt.number} (${who}): ${how.join(": ")}${cost === null ? "" : ` (${cost})`}`]);
     if (attempt.denied.length > 0) lines.push([`    was denied: ${attempt.denied.join(", ")}`]);
   }
   if (task.verifyOutput !== null) lines.push(["  verify said:"], ...indented(task.verifyOutput));

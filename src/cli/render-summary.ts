@@ -19,6 +19,8 @@ export interface Summary {
   readonly elapsedMs: number;
   /** What came into the target while this command watched. */
   readonly merged: readonly { readonly task: string; readonly sha: string }[];
+  /** Tasks whose work a later step of their workflow rejected, and how often. */
+  readonly rejected: readonly { readonly task: string; readonly rejects: number }[];
   readonly failed: readonly Stopped[];
   readonly waiting: readonly Stopped[];
 }
@@ -53,6 +55,7 @@ export function summarize({ plan, merged, elapsedMs, isInterrupted }: SummaryFac
     costUsd: plan.costUsd,
     elapsedMs: Math.round(elapsedMs),
     merged,
+    rejected: plan.tasks.flatMap(({ task, rejects }) => (rejects === undefined ? [] : [{ task, rejects }])),
     failed: plan.tasks
       .filter(({ state }) => state === "failed" || state === "blocked" || state === "cancelled")
       .map(stopped),
@@ -67,6 +70,12 @@ export function renderSummary(summary: Summary): Line[] {
       `merged into ${summary.target}: `,
       ...listed(summary.merged.map(({ task, sha }) => `${taskIdOf(task)} (${sha.slice(0, 10)})`)),
     ]);
+  }
+  if (summary.rejected.length > 0) {
+    const names = summary.rejected.map(
+      ({ task, rejects }) => `${taskIdOf(task)}${rejects === 1 ? "" : ` (${rejects} times)`}`,
+    );
+    lines.push(["rejected by a later step: ", ...listed(names)]);
   }
   const blocked = summary.failed.filter((task) => task.state === "blocked");
   const ended = summary.failed.filter((task) => task.state !== "blocked");

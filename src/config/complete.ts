@@ -71,11 +71,19 @@ function fillEntries(merged: JsonObject): JsonObject {
     })),
     agents: Object.fromEntries(agents.filter(([name]) => AGENT_SETTING_NAMES.includes(name))),
     roles: mapEntries(Object.fromEntries(roles), (entry) => ({ ...ENTRY_DEFAULTS.role, ...entry })),
-    workflows: mapEntries(objectAt(merged, "workflows"), (entry) => ({ ...ENTRY_DEFAULTS.workflow, ...entry })),
+    workflows: mapEntries(objectAt(merged, "workflows"), (entry) => ({
+      ...ENTRY_DEFAULTS.workflow,
+      ...entry,
+      ...(Array.isArray(entry["steps"]) ? { steps: listAt(entry, "steps").map(fillStep) } : {}),
+    })),
     followUps: listAt(merged, "followUps").map((entry) =>
       isJsonObject(entry) ? { ...ENTRY_DEFAULTS.followUp, ...entry } : entry,
     ),
   };
+}
+
+function fillStep(step: JsonValue): JsonValue {
+  return isJsonObject(step) ? { ...ENTRY_DEFAULTS.step, ...step } : step;
 }
 
 function commandFor(kind: JsonValue | undefined): JsonObject {
@@ -113,8 +121,11 @@ function checkNames(merged: JsonObject, report: Report): void {
     if (!isJsonObject(workflow)) continue;
     if (workflow["steps"] === undefined) report(["workflows", name], 'missing "steps": a list of { "agent": ROLE }');
     listAt(workflow, "steps").forEach((step, index) => {
-      if (isJsonObject(step))
-        checkName(["workflows", name, "steps", index, "agent"], step["agent"], roles, "role", report);
+      if (!isJsonObject(step)) return;
+      checkName(["workflows", name, "steps", index, "agent"], step["agent"], roles, "role", report);
+      if (index > 0 || typeof step["prompt"] !== "string") return;
+      const path = ["workflows", name, "steps", index, "prompt"];
+      report(path, "the first step does the task, and its prompt is the task's: leave it out");
     });
   }
   listAt(merged, "followUps").forEach((followUp, index) => {

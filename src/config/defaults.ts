@@ -33,6 +33,7 @@ export const ENTRY_DEFAULTS = {
   provider: { args: [], env: {}, passEnv: [], limit: null },
   role: { provider: null, model: null, systemPrompt: null, tools: null, permissions: "edit" },
   workflow: { maxRounds: 2 },
+  step: { prompt: null },
   followUp: {
     branch: null,
     paths: [],
@@ -84,5 +85,6 @@ export const DEFAULT_CONFIG: JsonObject = {
     usageProbeMinutes: [5, 15, 30, 60],
   },
   engine: { onLastClientExit: "continue", idleExitSeconds: 300 },
+  proposals: { policy: "ask", maxDepth: 2, maxPerTask: 10 },
   notify: {},
 };

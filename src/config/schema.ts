@@ -135,17 +135,26 @@ export const agentSettings = {
 /** Keys of `agents` that are settings; a role can't have such a name. */
 export const AGENT_SETTING_NAMES = Object.keys(agentSettings);
 
+const stepSection = z
+  .strictObject({
+    agent: nameSchema.describe(
+      "A role from `agents`. In the first step it does the task (unless the task names another); in later ones it judges the work.",
+    ),
+    prompt: filledText(100_000)
+      .nullable()
+      .describe(
+        "For a later step: what it is told besides, or for a role that runs commands, the command, such as `npm test`: exit code 0 approves, any other rejects. The first step's prompt is the task's.",
+      ),
+  })
+  .describe("One step: an agent of a role.");
+
+function stepsOf<Step extends z.ZodType>(step: Step): z.ZodArray<Step> {
+  return z.array(step).min(1).max(20).describe("Done one after the other on one branch before it merges.");
+}
+
 export const workflowSection = z
   .strictObject({
-    steps: z
-      .array(
-        z
-          .strictObject({ agent: nameSchema.describe("A role from `agents`.") })
-          .describe("One step: an agent of a role."),
-      )
-      .min(1)
-      .max(50)
-      .describe("Done one after the other on one branch before it merges."),
+    steps: stepsOf(stepSection),
     maxRounds: whole(0, 50).describe("Times a reject goes back to the first step before a person is asked."),
   })
   .describe("Steps before a task counts as done.");
@@ -278,6 +287,18 @@ const engineSection = z
   })
   .describe("The background engine of a repository.");
 
+const proposalsSection = z
+  .strictObject({
+    policy: z
+      .enum(["ask", "auto", "off"])
+      .describe(
+        "ask: each waits for a person's approval · auto: they join the plan at once, save those for roles that run commands or have all permissions · off: they stay in the report.",
+      ),
+    maxDepth: whole(1, 20).describe("How far proposals of proposed tasks go; 1: a proposed task proposes none."),
+    maxPerTask: whole(1, 50).describe("Most tasks that one task's agents may propose."),
+  })
+  .describe("Tasks that agents propose when they report.");
+
 const notifySection = z.strictObject({}).describe("Notices to people; has no keys yet.");
 
 const schemaReference = text(4096).describe("Where editors find the schema (`orchestrator config schema`).");
@@ -305,6 +326,7 @@ export const completeConfigSchema = z.strictObject({
   questions: questionsSection,
   retry: retrySection,
   engine: engineSection,
+  proposals: proposalsSection,
   notify: notifySection,
 });
 
@@ -319,7 +341,15 @@ export const configFileSchema = z
       .catchall(mayLack(roleSection))
       .superRefine(checkRoleNames)
       .describe(agentsDescription),
-    workflows: z.record(nameSchema, mayLack(workflowSection)).describe("Lists of steps, by name."),
+    workflows: z
+      .record(
+        nameSchema,
+        workflowSection
+          .extend({ steps: stepsOf(stepSection.partial({ prompt: true }).describe(stepSection.description ?? "")) })
+          .partial()
+          .describe(workflowSection.description ?? ""),
+      )
+      .describe("Lists of steps, by name."),
     verify: verifySection,
     followUps: z
       .array(
@@ -350,6 +380,7 @@ export const configFileSchema = z
       .partial()
       .describe(retrySection.description ?? ""),
     engine: mayLack(engineSection),
+    proposals: mayLack(proposalsSection),
     notify: notifySection,
   })
   .partial();

@@ -43,9 +43,24 @@ export type EventBody =
       readonly costUsd: number | null;
       readonly tokens: number | null;
     }
-  | { readonly type: "report"; readonly status: string; readonly summary: string }
   /** Somebody said something to the task's agent. */
   | { readonly type: "message"; readonly sender: string; readonly text: string }
+  | {
+      readonly type: "report";
+      readonly status: string;
+      readonly summary: string;
+      readonly verdict?: "approve" | "reject";
+    }
+  /** What a later step of a workflow said of the work, once it counts. */
+  | {
+      readonly type: "verdict";
+      readonly agent: string;
+      /** Counted from 1, as is the round. */
+      readonly step: number;
+      readonly round: number;
+      readonly verdict: "approve" | "reject";
+      readonly summary: string;
+    }
   | { readonly type: "merge-started"; readonly target: string; readonly candidate: string | null }
   | {
       readonly type: "merge-ended";

@@ -137,7 +137,7 @@ async function stageAll(place: TaskPlace, variables: GitVariables, leaveOut: rea
 }
 
 /** Waits until a living git lets go of the index; takes away a lock whose owner was killed. */
-async function waitForIndexLock(gitDir: string): Promise<void> {
+export async function waitForIndexLock(gitDir: string): Promise<void> {
   const lock = join(gitDir, "index.lock");
   for (;;) {
     const found = await stat(lock).catch(() => null);

@@ -16,6 +16,7 @@ import { keepCommit, type KeptRef } from "./kept-refs.ts";
 import { commitAll, EXCLUDED, type Committed, type TaskPlace } from "./leftovers.ts";
 import { operationUnderWay, type GitOperation } from "./operation-under-way.ts";
 import { pathText } from "./paths.ts";
+import { putBack } from "./put-back.ts";
 import { BRANCHES, branchTip, headRef, isAncestor, mustChangeRefs, resolveCommit, shortBranch } from "./refs.ts";
 import { removeWorktree, saveWork, type Removal, type RemoveOptions } from "./remove-worktree.ts";
 import type { RepositoryCore } from "./repository-core.ts";
@@ -105,6 +106,15 @@ export class TaskWorktrees {
       const { place, mark } = await openTask(this.#core, path);
       await mendPointer(place.folder, place.gitDir);
       return await commitAll(this.#core, place, mark, text);
+    });
+  }
+
+  /** Undoes what was left by somebody who was only to look; see put-back.ts. Throws WORKTREE_FAILED, GIT_FAILED. */
+  async putBack(path: string, sha: string): Promise<KeptRef[]> {
+    return await this.#core.mutate(async () => {
+      const { record, place, mark } = await openTask(this.#core, path);
+      await mendPointer(place.folder, place.gitDir);
+      return await putBack(this.#core, { ...record, path: place.folder }, mark, sha);
     });
   }
 
@@ -253,10 +263,13 @@ async function prepareBranch(core: RepositoryCore, options: EnsureOptions): Prom
   return kept;
 }
 
-async function openTask(core: RepositoryCore, path: string): Promise<{ place: TaskPlace; mark: TaskMark }> {
+async function openTask(
+  core: RepositoryCore,
+  path: string,
+): Promise<{ record: WorktreeRecord; place: TaskPlace; mark: TaskMark }> {
   const record = await findRecord(core.commonDir, path);
   if (record?.mark?.kind === "task" && isComplete(record)) {
-    return { place: { folder: path, gitDir: record.gitDir }, mark: record.mark };
+    return { record, place: { folder: path, gitDir: record.gitDir }, mark: record.mark };
   }
   const what = existsSync(path) ? "it is not the worktree of a task" : "the folder is gone";
   throw failed(path, what, { path });

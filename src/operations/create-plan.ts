@@ -31,6 +31,10 @@ const taskPreview = z.object({
   model: z.string().nullable(),
   permissions: z.string(),
   dependsOn: z.array(z.string()),
+  /** The steps behind the first, where it has a workflow. */
+  laterSteps: z
+    .array(z.object({ agent: z.string(), provider: z.string(), model: z.string().nullable(), permissions: z.string() }))
+    .optional(),
 });
 
 const output = z.object({
@@ -75,7 +79,8 @@ export const createPlan: Operation<CreatePlanInput, CreatePlanOutput> = {
       for (const task of result.tasks.slice(0, 50)) {
         const model = task.model === null ? "" : ` ${task.model}`;
         const after = task.dependsOn.length === 0 ? "" : ` after ${task.dependsOn.join(", ")}`;
-        lines.push(`- ${task.id}: ${task.agent} (${task.provider}${model}, ${task.permissions})${after}`);
+        const then = (task.laterSteps ?? []).map(({ agent, provider }) => ` → ${agent} (${provider})`).join("");
+        lines.push(`- ${task.id}: ${task.agent} (${task.provider}${model}, ${task.permissions})${then}${after}`);
       }
     }
     return lines.join("\n");

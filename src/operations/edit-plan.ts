@@ -5,6 +5,7 @@ import type { TaskSpec } from "../plan/records.ts";
 import { checkNames, normalizeTask } from "../plan/schema.ts";
 import { applyEdit, checkEdit, type PlanEdit } from "../scheduler/submit.ts";
 import { nextCall } from "./next-call.ts";
+import { checkWorkflows, workflowOf } from "../scheduler/workflow-of.ts";
 import type { ActingCall } from "./operation.ts";
 import { warningsFor } from "./submit-plan.ts";
 import type { UpdatePlanInput, UpdatePlanOutput } from "./update-plan.ts";
@@ -12,7 +13,8 @@ import type { UpdatePlanInput, UpdatePlanOutput } from "./update-plan.ts";
 export async function editPlan(app: App, value: UpdatePlanInput, call: ActingCall): Promise<UpdatePlanOutput> {
   const planId = await app.openPlan(value.plan);
   const settings = app.settingsOfPlan(planId);
-  const add = (value.add ?? []).map(normalizeTask);
+  const names = { agents: Object.keys(settings.plan.roles), workflows: settings.plan.workflows };
+  const add = (value.add ?? []).map((task) => normalizeTask(task, names.workflows));
   if (add.length === 0 && (value.change ?? []).length === 0 && (value.drop ?? []).length === 0) {
     throw new AppError("INPUT_INVALID", "nothing to change: give `add`, `change` or `drop`");
   }
@@ -23,13 +25,14 @@ export async function editPlan(app: App, value: UpdatePlanInput, call: ActingCal
   });
   const edit = editOf();
   const touched = [...edit.add, ...edit.change];
-  checkNames(touched, { agents: Object.keys(settings.plan.roles), workflows: settings.workflows });
+  checkNames(touched, names);
+  checkWorkflows(settings.plan, touched);
   await app.checkAgents(settings, touched);
   return call.commit(() => {
     // Checked inside: between a check and its change nothing else may run.
     const current = editOf();
     checkEdit(app.parts, planId, current);
-    applyEdit(app.parts, planId, current, (task) => settings.plan.roles[task.agent]?.provider ?? "");
+    applyEdit(app.parts, planId, current, (task) => workflowOf(settings.plan, task));
     const count = `${add.length} added, ${current.change.length} changed, ${current.drop.length} dropped`;
     return {
       summary: `Plan ${planId}: ${count}.`,

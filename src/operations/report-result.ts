@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
+import { isReview, stepOf } from "../plan/workflow.ts";
 import type { ActingCall, Operation } from "./operation.ts";
 import { satelliteOf } from "./satellite-caller.ts";
 import { KEY } from "./shapes.ts";
@@ -12,7 +13,12 @@ const input = z.strictObject({
     .max(40)
     .describe("`succeeded` when the task is done as asked, `failed` when it can't be done."),
   summary: z.string().min(1).max(20_000).describe("What you did, for the tasks that build on yours: a few sentences."),
-  verdict: z.enum(["approve", "reject"]).optional().describe("For reviewers and testers."),
+  verdict: z
+    .enum(["approve", "reject"])
+    .optional()
+    .describe(
+      "For reviewers and testers, who must give it: `approve` when the work can be merged as it is, else `reject` with each finding in the summary.",
+    ),
   followUps: z
     .array(z.looseObject({ title: z.string().max(200).optional(), prompt: z.string().max(100_000) }))
     .max(50)
@@ -51,27 +57,40 @@ async function report(app: App, value: ReportResultInput, call: ActingCall): Pro
   if (status === null) {
     throw new AppError("INPUT_INVALID", `status: expected "succeeded" or "failed", found "${value.status}"`);
   }
-  const { store } = app.parts;
+  const { store, board } = app.parts;
+  const task = board.node(`${planId}/${taskId}`).record;
+  if (isReview(task) && status === "succeeded" && value.verdict === undefined) {
+    throw new AppError(
+      "INPUT_INVALID",
+      `verdict: you are the ${stepOf(task).agent} of this task, and your step counts only with a verdict: "approve" when the work can be merged as it is, else "reject" with each finding in \`summary\``,
+    );
+  }
   return call.commit(() => {
     const { summary, verdict, followUps } = value;
-    store.tasks.setWork(planId, taskId, {
-      report: {
-        status,
-        summary,
-        ...(verdict === undefined ? {} : { verdict }),
-        ...(followUps === undefined ? {} : { followUps }),
-      },
-    });
+    const report = {
+      status,
+      summary,
+      ...(verdict === undefined ? {} : { verdict }),
+      ...(followUps === undefined ? {} : { followUps }),
+    };
+    store.attempts.update(attemptId, { report });
+    // What reaches the tasks that build on this one is what was done, not what was said about it.
+    if (!isReview(task)) store.tasks.setWork(planId, taskId, { report });
     // Who reports has decided what it asked.
     app.scheduler.questions.withdraw(planId, taskId, "its agent decided and reported its result");
     store.events.append({
       planId,
       taskId,
       attemptId,
-      body: { type: "report", status, summary: summary.slice(0, 2_000) },
+      body: {
+        type: "report",
+        status,
+        summary: summary.slice(0, 2_000),
+        ...(verdict === undefined ? {} : { verdict }),
+      },
     });
     return {
-      summary: `Your report (${status}) is kept.`,
+      summary: `Your report (${verdict ?? status}) is kept.`,
       next: "End your turn now; what you left uncommitted is committed for you.",
     };
   });

@@ -9,6 +9,7 @@ import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
 import type { OperationCall } from "./operation.ts";
 import { openQuestions, questionHeadline } from "./open-questions.ts";
 import { cutEnd, spanOf } from "./shapes.ts";
+import { stepStatus } from "./step-status.ts";
 import type { PlanStatus, TaskDetail, TaskLine, TaskStatusInput, TaskStatusOutput } from "./task-status.ts";
 import { untilNews } from "./until-news.ts";
 
@@ -174,6 +175,7 @@ function taskLine(
     ...(startedAtMs === null
       ? {}
       : { startedAt: new Date(startedAtMs).toISOString(), runsFor: spanOf(nowMs - startedAtMs) }),
+    ...stepStatus(app, record),
     ...(showsWhy ? { why: whyOf(why) } : {}),
   };
 }
@@ -206,6 +208,7 @@ function whyOf(why: Explanation): TaskLine["why"] {
   };
 }
 
+const verdictSchema = z.enum(["approve", "reject"]);
 const reportShape = z.object({ status: z.string(), summary: z.string(), verdict: z.string().optional() });
 
 async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowMs: number): Promise<TaskDetail> {
@@ -231,6 +234,9 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
     verifyOutput: work?.verifyOutput ?? null,
     attempts: attempts.slice(-10).map((attempt) => ({
       number: attempt.number,
+      step: attempt.step + 1,
+      agent: attempt.role,
+      verdict: verdictSchema.safeParse(attempt.report?.verdict).data ?? null,
       provider: attempt.provider,
       model: attempt.model,
       state: attempt.state,

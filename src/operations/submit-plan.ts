@@ -7,6 +7,7 @@ import { freeId, slugOf } from "../plan/plan-id.ts";
 import type { Budget, TaskSpec } from "../plan/records.ts";
 import { parsePlan } from "../plan/schema.ts";
 import type { PlanSettings } from "../scheduler/settings.ts";
+import { checkWorkflows, workflowOf } from "../scheduler/workflow-of.ts";
 import { compareWithStored, insertPlan, replacePlan, type Continuation, type NewPlan } from "../scheduler/submit.ts";
 import type { CreatePlanInput, CreatePlanOutput } from "./create-plan.ts";
 import { nextCall } from "./next-call.ts";
@@ -56,15 +57,9 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
   const tasks = isGoalOnly ? [decomposeTask(input.goal ?? "")] : input.tasks;
   const draft = parsePlan(
     { ...input, tasks },
-    { agents: Object.keys(settings.plan.roles), workflows: settings.workflows },
+    { agents: Object.keys(settings.plan.roles), workflows: settings.plan.workflows },
   );
-  const missing = draft.tasks.find((task) => task.workflow !== null);
-  if (missing !== undefined) {
-    throw new AppError(
-      "NOT_SUPPORTED",
-      `task "${missing.id}" names a workflow; workflows are not in this version yet: leave the field out`,
-    );
-  }
+  checkWorkflows(settings.plan, draft.tasks);
   await app.checkAgents(settings, draft.tasks);
   const { target, startSha, newBranch } = await findTarget(app, draft.target, into ?? null, call);
   return {
@@ -169,7 +164,7 @@ function carryOut(
     budget: checked.budget,
     isPaused: checked.isPaused,
     tasks: checked.tasks,
-    providerOf: (task) => settings.plan.roles[task.agent]?.provider ?? "",
+    workflowOf: (task) => workflowOf(settings.plan, task),
     text: JSON.stringify(text),
     file: value.file ?? null,
     settings: pinned({ ...settings.plan, startsAlone: value.start ?? !checked.isGoalOnly }),
@@ -245,7 +240,19 @@ function preview(
     const role = task === undefined ? undefined : settings.plan.roles[task.agent];
     if (task === undefined || role === undefined) return [];
     const { provider, model, permissions } = role;
-    return [{ id: taskId, agent: task.agent, provider, model, permissions, dependsOn: [...task.dependsOn] }];
+    const laterSteps = workflowOf(settings.plan, task)
+      .steps.slice(1)
+      .map((step) => {
+        const later = settings.plan.roles[step.agent];
+        return {
+          agent: step.agent,
+          provider: step.provider,
+          model: later?.model ?? null,
+          permissions: later?.permissions ?? "read",
+        };
+      });
+    const first = { id: taskId, agent: task.agent, provider, model, permissions, dependsOn: [...task.dependsOn] };
+    return [laterSteps.length === 0 ? first : { ...first, laterSteps }];
   });
   const count = `${checked.tasks.length} ${checked.tasks.length === 1 ? "task" : "tasks"}`;
   const words = {

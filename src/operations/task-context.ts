@@ -1,6 +1,8 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
-import { taskKey } from "../plan/records.ts";
+import { taskKey, type TaskRecord } from "../plan/records.ts";
+import { stepOf } from "../plan/workflow.ts";
+import { verdictsIn } from "../scheduler/review.ts";
 import { branchOf } from "../scheduler/task-place.ts";
 import type { ActingCall, Operation } from "./operation.ts";
 import { satelliteOf } from "./satellite-caller.ts";
@@ -18,7 +20,24 @@ const output = z.object({
     target: z.string(),
     writes: z.array(z.string()).nullable(),
     attempt: z.number(),
+    /** The commit that the task's branch began at: `git diff <base>...HEAD` shows the work. */
+    base: z.string().nullable(),
   }),
+  /** Your place in the task's workflow; null where it has one step. */
+  step: z
+    .object({
+      number: z.number(),
+      of: z.number(),
+      agent: z.string(),
+      round: z.number(),
+      /** What is to be done in this step besides; null for the first, whose prompt is the task's. */
+      instructions: z.string().nullable(),
+      /** What the first step reported. */
+      reported: z.string().nullable(),
+      /** Verdicts so far, the last at the end. */
+      verdicts: z.array(z.object({ agent: z.string(), round: z.number(), verdict: z.string(), words: z.string() })),
+    })
+    .nullable(),
   goal: z.string().nullable(),
   dependencies: z.array(
     z.object({
@@ -54,6 +73,7 @@ export const taskContext: Operation<z.infer<typeof input>, TaskContextOutput> = 
       result.goal === null ? null : `goal: ${result.goal}`,
       `task ${result.task.task} (${result.task.title}) on ${result.task.branch}, attempt ${result.task.attempt}`,
       result.task.prompt,
+      ...stepLines(result),
       ...result.dependencies.map(
         (dependency) =>
           `before you: ${dependency.task} (${dependency.state}): ${dependency.summary ?? "no report"}${dependency.branch === null ? "" : ` [branch ${dependency.branch}]`}`,
@@ -103,9 +123,39 @@ function contextOf(app: App, call: ActingCall): TaskContextOutput {
       target: plan.record.target,
       writes: record.spec.writes === null ? null : [...record.spec.writes],
       attempt: record.ledger.attempts,
+      base: work.get(taskId)?.baseSha ?? null,
     },
+    step: stepIn(app, record, work.get(taskId)?.report?.summary ?? null),
     goal: plan.record.goal,
     dependencies,
     others,
   };
+}
+
+function stepIn(app: App, record: TaskRecord, reported: string | null): TaskContextOutput["step"] {
+  const { steps } = record.workflow;
+  if (steps.length < 2) return null;
+  const { agent, prompt } = stepOf(record);
+  const verdicts = verdictsIn(app.parts.store.attempts.listByTask(record.planId, record.id));
+  const rejects = verdicts.filter(({ verdict }) => verdict === "reject").length;
+  return {
+    number: record.step + 1,
+    of: steps.length,
+    agent,
+    round: rejects + 1,
+    instructions: prompt,
+    reported,
+    verdicts,
+  };
+}
+
+function stepLines({ step, task }: TaskContextOutput): string[] {
+  if (step === null) return [];
+  return [
+    `you are the ${step.agent}: step ${step.number} of ${step.of}, round ${step.round}`,
+    ...(step.instructions === null ? [] : [`your step is for: ${step.instructions}`]),
+    ...(step.number === 1 || step.reported === null ? [] : [`what was reported of the work: ${step.reported}`]),
+    ...(task.base === null ? [] : [`the work: git diff ${task.base}...HEAD`]),
+    ...step.verdicts.map(({ agent, round, verdict, words }) => `round ${round}, ${agent}: ${verdict}: ${words}`),
+  ];
 }

@@ -31,6 +31,10 @@ const input = z.strictObject({
 
 const attemptSchema = z.object({
   number: z.number(),
+  /** Of the task's workflow, counted from 1. */
+  step: z.number(),
+  agent: z.string(),
+  verdict: z.enum(["approve", "reject"]).nullable(),
   provider: z.string(),
   model: z.string().nullable(),
   state: z.string(),
@@ -56,6 +60,10 @@ const taskSchema = z.object({
   startedAt: z.string().optional(),
   /** The same for who has no clock: `3 min`. */
   runsFor: z.string().optional(),
+  /** Where it is in its workflow: `reviewer, step 2 of 3, round 1`. */
+  step: z.string().optional(),
+  /** How often a later step of its workflow rejected the work. */
+  rejects: z.number().optional(),
   why: whySchema.optional(),
 });
 

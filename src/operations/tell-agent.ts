@@ -45,7 +45,7 @@ function carryOut(app: App, named: TaskKey, text: string, sender: string): Spawn
   if (told.type === "follow-up") {
     const edit = { add: [told.spec], change: [], drop: [] };
     checkEdit(parts, planId, edit);
-    applyEdit(parts, planId, edit, () => record.provider);
+    applyEdit(parts, planId, edit, () => record.workflow);
   } else {
     store.messages.append({ planId, taskId: record.id, sender, text, createdAtMs: clock.nowMs() });
   }

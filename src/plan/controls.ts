@@ -2,6 +2,7 @@
 import { AppError } from "../errors.ts";
 import type { Board } from "./board.ts";
 import { noteMended, noteNewKey } from "./provider-gate.ts";
+import { passStep } from "./outcomes.ts";
 import { rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { EMPTY_LEDGER, FIRST_TURN, taskKey, type TaskKey } from "./records.ts";
 import { isEnded, type WaitCode } from "./task-state.ts";
@@ -136,6 +137,10 @@ function cancel(board: Board, node: TaskNode): void {
     record.wish = "cancel";
     return board.touch(record);
   }
+  if (isOpenProposal(node)) {
+    // Nobody asked for it: a plan whose own tasks all succeeded has not failed for want of it.
+    return board.move(node, "skipped", { cause: "cancelled", message: "the proposal was declined" });
+  }
   board.carryOutWish(node, "cancel");
 }
 
@@ -192,7 +197,10 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
   if (!goesOn && !isRetryable(node)) throw refused(node, "retry");
   // Its provider is asked at once all the same: that may be all a ready task waits for.
   if (record.state === "running") return;
-  const health = board.provider(record.provider);
+  // What a reviewer rejected or a check found goes to who did it.
+  const isForFirstStep = record.nextTurn.kind === "rejected" || record.wait?.code === "verify";
+  const step = isForFirstStep ? 0 : record.step;
+  const health = board.provider(record.workflow.steps[step]?.provider ?? record.provider);
   noteMended(health, nowMs);
   board.touchProvider(health);
   if (goesOn) return;
@@ -202,7 +210,7 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
   else if (record.stage === "work" && record.nextTurn.kind === "start") record.nextTurn = { kind: "again", note: null };
   const byDependencies = board.stateByDependencies(node);
   if (record.stage === "merge") return board.move(node, "merging");
-  board.move(node, byDependencies, { cause: null, message: null });
+  board.move(node, byDependencies, { step, cause: null, message: null });
 }
 
 function merge(board: Board, node: TaskNode): void {
@@ -216,9 +224,17 @@ function canMerge({ record }: TaskNode): boolean {
 }
 
 function approve(board: Board, node: TaskNode): void {
-  if (node.record.wait?.code !== "approval") throw refused(node, "approve");
-  node.record.isApproved = true;
+  if (!canApprove(node)) throw refused(node, "approve");
+  const { record } = node;
+  // In spite of the reviewer; whether there is anything to merge, the merge finds out.
+  if (record.wait?.code === "review") return passStep(board, node, true);
+  // A proposal that may begin is not what a later change of sensitive files has to be approved as.
+  if (record.stage === "merge") record.isApproved = true;
   board.goOn(node);
+}
+
+function canApprove({ record }: TaskNode): boolean {
+  return record.wait?.code === "approval" || record.wait?.code === "review";
 }
 
 function release(board: Board, node: TaskNode): void {
@@ -228,6 +244,11 @@ function release(board: Board, node: TaskNode): void {
 
 function canRelease({ record }: TaskNode): boolean {
   return record.holdsClaims && record.state !== "running" && record.state !== "merging";
+}
+
+/** Proposed by an agent, and nobody has decided yet. */
+function isOpenProposal({ record }: TaskNode): boolean {
+  return record.proposedBy !== null && record.wait?.code === "approval" && record.ledger.attempts === 0;
 }
 
 /** What would change something now; a refusal names these as the next step. */
@@ -240,7 +261,7 @@ function possibleActions(node: TaskNode): TaskAction[] {
     retry: isRetryable(node),
     skip: record.state !== "succeeded" && record.state !== "skipped" && record.wish !== "skip",
     merge: canMerge(node),
-    approve: record.wait?.code === "approval",
+    approve: canApprove(node),
     release: canRelease(node),
   };
   return TASK_ACTIONS.filter((action) => isPossible[action]);

@@ -66,7 +66,7 @@ export function readDecomposition(
     );
     return { ok: false, problem: problems.slice(0, 10).join("; ") };
   }
-  const tasks = parsed.data.tasks.map((task) => normalizeTask(task));
+  const tasks = parsed.data.tasks.map((task) => normalizeTask(task, names.workflows));
   if (tasks.some((task) => task.id === DECOMPOSE_TASK)) {
     return { ok: false, problem: `no task may have the id "${DECOMPOSE_TASK}"` };
   }

@@ -4,6 +4,7 @@ import type { Board } from "./board.ts";
 import { isFailing, isSatisfied, rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { taskKey, type TaskKey } from "./records.ts";
 import { needsPerson, type TaskState, type WaitCode } from "./task-state.ts";
+import { describeStep } from "./workflow.ts";
 
 export interface Explanation {
   /**
@@ -59,8 +60,11 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
       const other = taskKey(active.record);
       return { ...plain, code: "merge-queue", message: `in the merge queue behind ${other}`, waitsFor: [other] };
     }
-    case "running":
-      return { ...plain, code: null, message: record.wish === null ? "running" : `running; will ${record.wish}` };
+    case "running": {
+      const step = describeStep(record);
+      const message = step === null ? "running" : `running: ${step}`;
+      return { ...plain, code: null, message: record.wish === null ? message : `${message}; will ${record.wish}` };
+    }
     case "succeeded":
     case "skipped":
     case "failed":

@@ -4,9 +4,10 @@ import type { Board } from "./board.ts";
 import { showsProviderAtWork, type FailureCause } from "./failure-cause.ts";
 import type { TaskNode } from "./node.ts";
 import { noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
-import { taskKey, type NextTurn, type TaskKey, type Wish } from "./records.ts";
+import { taskKey, type Ledger, type NextTurn, type TaskKey, type Wish } from "./records.ts";
 import type { Wait, WaitCode } from "./task-state.ts";
 import { pausedWait } from "./waits.ts";
+import { isReview, stepOf, type Verdict } from "./workflow.ts";
 
 export type AttemptEnd =
   | {
@@ -15,6 +16,8 @@ export type AttemptEnd =
       readonly message: string | null;
       /** Something was said to the agent that it has not heard: its session goes on before anything is merged. */
       readonly hasMail?: boolean;
+      /** A later step's judgement of the work; the first step gives none. */
+      readonly verdict?: Verdict | null;
     }
   | {
       readonly type: "failed";
@@ -69,9 +72,8 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
   }
   noteHealth(board, node, end, nowMs);
   if (wish === "cancel" || wish === "skip") return board.carryOutWish(node, wish);
-  if (end.type === "succeeded" && end.hasMail === true) return hearMail(board, node, wish);
   if (end.type === "asked") return waitForAnswers(board, node, end.wait, wish);
-  if (end.type === "succeeded") return finishWork(board, node, end.hasChanges);
+  if (end.type === "succeeded") return finishStep(board, node, end, wish);
   if (end.type === "failed" && wish === null) return applyFailure(board, node, end, nowMs, random);
   if (wish === null) {
     // The engine's own stop, or an operator's who resumed the task before its agent was gone.
@@ -98,9 +100,13 @@ function noteHealth(board: Board, node: TaskNode, end: AttemptEnd, nowMs: number
 
 /** Another turn of the same session, at once: the one before it spent nothing but its attempt. */
 function hearMail(board: Board, node: TaskNode, wish: Wish | null): void {
-  node.record.nextTurn = { kind: "message", note: null };
-  if (wish !== null) return board.carryOutWish(node, wish);
-  board.move(node, "ready", { cause: null, message: "something new was said to its agent, which goes on" });
+  const { record } = node;
+  record.nextTurn = { kind: "message", note: null };
+  // Whatever step it is at: who carries out what was said is who does the task, and then it is judged again.
+  if (isReview(record)) record.ledger = ledgerOfNextStep(record.ledger);
+  const message = "something new was said to its agent, which goes on";
+  board.move(node, "ready", { step: 0, cause: null, message });
+  if (wish !== null) board.carryOutWish(node, wish);
 }
 
 /** No process and no slot meanwhile; the answers begin the next turn of the same session. */
@@ -111,9 +117,32 @@ function waitForAnswers(board: Board, node: TaskNode, wait: Wait | null, wish: W
   board.move(node, "waiting", { wait, cause: null, message: null });
 }
 
-/** The agent is done: into the merge queue, to a person, or to the end. */
-function finishWork(board: Board, node: TaskNode, hasChanges: boolean): void {
+/** The agent is done: on to the next step, back to the first, into the merge queue, to a person, or to the end. */
+function finishStep(
+  board: Board,
+  node: TaskNode,
+  end: Extract<AttemptEnd, { type: "succeeded" }>,
+  wish: Wish | null,
+): void {
+  const verdict = isReview(node.record) ? (end.verdict ?? null) : null;
+  if (verdict?.type === "reject") {
+    // What was said meanwhile is told to the first step, in the same turn as the reject.
+    sendBack(board, node, verdict.words);
+  } else if (end.hasMail === true) return hearMail(board, node, wish);
+  else passStep(board, node, end.hasChanges);
+  // A pause that came too late for this step still holds the next one.
+  if (wish === "pause" && node.record.state === "ready") board.carryOutWish(node, wish);
+}
+
+/** What follows when a step is done: the next one, or after the last the merge. */
+export function passStep(board: Board, node: TaskNode, hasChanges: boolean): void {
   const { record } = node;
+  const next = record.step + 1;
+  if (next < record.workflow.steps.length) {
+    record.ledger = ledgerOfNextStep(record.ledger);
+    record.nextTurn = { kind: "review", note: null };
+    return board.move(node, "ready", { step: next, cause: null, message: null });
+  }
   record.nextTurn = { kind: "again", note: null };
   if (!hasChanges || record.spec.merge === "none") {
     return board.move(node, "succeeded", { cause: null, message: hasChanges ? "not merged, as the task asks" : null });
@@ -125,6 +154,25 @@ function finishWork(board: Board, node: TaskNode, hasChanges: boolean): void {
     return board.move(node, "waiting", { wait: { code: "manual-merge", message, command, untilMs: null } });
   }
   board.move(node, "merging");
+}
+
+/** A reject goes to the first step's own session with the words of who rejected; after `maxRounds` to a person. */
+function sendBack(board: Board, node: TaskNode, words: string): void {
+  const { record } = node;
+  const { rounds } = record.ledger;
+  const agent = stepOf(record).agent;
+  // Kept for whoever retries: it is the first step that will be told.
+  record.nextTurn = { kind: "rejected", note: words };
+  if (rounds < record.workflow.maxRounds) {
+    record.ledger = { ...ledgerOfNextStep(record.ledger), rounds: rounds + 1 };
+    const message = `${agent} rejected it: ${firstLines(words)}`;
+    return board.move(node, "ready", { step: 0, cause: null, message });
+  }
+  const key = taskKey(record);
+  const after = rounds === 0 ? "" : ` after ${rounds} ${rounds === 1 ? "repair" : "repairs"}`;
+  const message = `${agent} rejected it${after}: ${firstLines(words)} — retry gives ${record.spec.agent} another round; to go on in spite of it: orchestrator approve ${key}`;
+  const wait: Wait = { code: "review", message, command: `orchestrator retry ${key}`, untilMs: null };
+  board.move(node, "waiting", { wait });
 }
 
 function applyFailure(
@@ -205,10 +253,12 @@ export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
     }
     case "verify-failed": {
       if (end.canRepair && record.ledger.repairs < board.settings.maxRepairs) {
-        record.ledger = { ...record.ledger, repairs: record.ledger.repairs + 1 };
+        record.ledger = { ...ledgerOfNextStep(record.ledger), repairs: record.ledger.repairs + 1 };
         record.stage = "work";
         record.nextTurn = { kind: "repair", note: end.output };
-        return board.move(node, "ready", { cause: null, message: "verify failed after merging; the agent repairs it" });
+        // Through the later steps again: what lands was approved as it lands, not as it was before the repair.
+        const message = "verify failed after merging; the agent repairs it";
+        return board.move(node, "ready", { step: 0, cause: null, message });
       }
       const wait: Wait = {
         code: "verify",
@@ -221,8 +271,22 @@ export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
   }
 }
 
+/** Each step and each visit to one has its own retries; what bounds the whole way is counted on. */
+function ledgerOfNextStep(ledger: Ledger): Ledger {
+  return { ...ledger, retries: 0, continuations: 0, freshSessions: 0 };
+}
+
 function againWith(note: string): NextTurn {
   return { kind: "again", note };
+}
+
+function firstLines(words: string): string {
+  const first = words
+    .trim()
+    .split(/\s*\n\s*/)
+    .slice(0, 3)
+    .join(" / ");
+  return first.length <= 300 ? first : `${first.slice(0, 300)}…`;
 }
 
 function lastLines(output: string): string {

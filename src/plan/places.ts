@@ -16,11 +16,14 @@ import { taskKey, type TaskRecord } from "./records.ts";
 import { isEnded, mayFollow, type TaskState, type Wait } from "./task-state.ts";
 import { WaitTimers } from "./wait-timers.ts";
 import { countWait } from "./waits.ts";
+import { goToStep } from "./workflow.ts";
 
 export interface MoveDetails {
   readonly wait?: Wait;
   readonly cause?: FailureCause | null;
   readonly message?: string | null;
+  /** The step of its workflow that it is at from now on. */
+  readonly step?: number;
 }
 
 export class Places {
@@ -41,7 +44,7 @@ export class Places {
   }
 
   /** One step of one task; its dependents are told by `move`. */
-  #step(node: TaskNode, to: TaskState, { wait, cause, message }: MoveDetails): void {
+  #step(node: TaskNode, to: TaskState, { wait, cause, message, step }: MoveDetails): void {
     const { record } = node;
     const from = record.state;
     if (!mayFollow(from, to)) {
@@ -52,6 +55,8 @@ export class Places {
     record.wait = wait ?? null;
     if (cause !== undefined) record.cause = cause;
     if (message !== undefined) record.message = message;
+    // Between leaving and entering: queues and slots go by the provider.
+    if (step !== undefined) goToStep(record, step);
     this.enter(node);
     this.journal.step(record, from);
     if (givesUpClaims(record)) this.wake(this.claims.release(node));

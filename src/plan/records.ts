@@ -28,6 +28,26 @@ export interface TaskSpec {
   readonly continues: string | null;
 }
 
+/** One step of a task's way: who does it. Resolved from the config when the plan is made, so that it never changes. */
+export interface Step {
+  /** A role of the config. */
+  readonly agent: string;
+  readonly provider: string;
+  /** What this step is told besides; for a command, what it runs. Null for the first step, whose prompt is the task's. */
+  readonly prompt: string | null;
+}
+
+/** The steps that a task goes through on its one branch before it merges; a task without a workflow has one. */
+export interface Workflow {
+  readonly steps: readonly Step[];
+  /** How often a reject goes back to the first step before a person is asked. */
+  readonly maxRounds: number;
+}
+
+export function singleStep(agent: string, provider: string): Workflow {
+  return { steps: [{ agent, provider, prompt: null }], maxRounds: 0 };
+}
+
 export interface Budget {
   readonly usd: number | null;
   readonly tokens: number | null;
@@ -53,18 +73,31 @@ export interface Ledger {
   readonly continuations: number;
   readonly freshSessions: number;
   readonly repairs: number;
+  /** Rejects that went back to the first step. */
+  readonly rounds: number;
 }
 
-export const EMPTY_LEDGER: Ledger = { attempts: 0, retries: 0, continuations: 0, freshSessions: 0, repairs: 0 };
+export const EMPTY_LEDGER: Ledger = {
+  attempts: 0,
+  retries: 0,
+  continuations: 0,
+  freshSessions: 0,
+  repairs: 0,
+  rounds: 0,
+};
+
+export const TURN_KINDS = ["start", "again", "hand-over", "repair", "message", "review", "rejected"] as const;
+export type TurnKind = (typeof TURN_KINDS)[number];
 
 /** How the next attempt begins. */
 export interface NextTurn {
   /**
    * `start`: the task's prompt, a new session · `again`: the session goes on where there is one · `hand-over`: a new
    * session that is told what the old one did · `repair`: the session is given the output of a failed verify ·
-   * `message`: the session is given what was said to it meanwhile (which any other kind of turn tells too).
+   * `message`: the session is given what was said to it meanwhile (which any other kind of turn tells too) · `review`: a
+   * later step looks at the work, for the first time or again · `rejected`: the session is given a reviewer's words.
    */
-  readonly kind: "start" | "again" | "hand-over" | "repair" | "message";
+  readonly kind: TurnKind;
   /** What the agent is told besides; null when nothing. */
   readonly note: string | null;
 }
@@ -80,7 +113,10 @@ export interface TaskRecord {
   /** Age: counts up over all plans of the engine. */
   readonly ordinal: number;
   spec: TaskSpec;
-  /** Resolved from the role when the plan was made. */
+  workflow: Workflow;
+  /** Which step it is at, counted from 0. */
+  step: number;
+  /** The current step's: slots, gates and queues go by it. */
   provider: string;
   state: TaskState;
   wait: Wait | null;
@@ -98,6 +134,8 @@ export interface TaskRecord {
   isApproved: boolean;
   /** The commit that brought the task's work into the target; null while not merged, or when there was nothing. */
   mergedSha: string | null;
+  /** The task whose agent proposed this one; null for a person's or a parent's. */
+  readonly proposedBy: string | null;
 }
 
 /** A task's full name: unique in the engine. */
@@ -107,13 +145,21 @@ export function taskKey(task: { readonly planId: string; readonly id: string }):
   return `${task.planId}/${task.id}`;
 }
 
-export function newTask(planId: string, ordinal: number, spec: TaskSpec, provider: string): TaskRecord {
+export function newTask(
+  planId: string,
+  ordinal: number,
+  spec: TaskSpec,
+  workflow: Workflow,
+  proposedBy: string | null = null,
+): TaskRecord {
   return {
     planId,
     id: spec.id,
     ordinal,
     spec,
-    provider,
+    workflow,
+    step: 0,
+    provider: workflow.steps[0]?.provider ?? "",
     state: "pending",
     wait: null,
     stage: "work",
@@ -125,6 +171,7 @@ export function newTask(planId: string, ordinal: number, spec: TaskSpec, provide
     holdsClaims: false,
     isApproved: false,
     mergedSha: null,
+    proposedBy,
   };
 }
 

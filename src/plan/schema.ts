@@ -68,7 +68,9 @@ export const taskInputSchema = z.strictObject({
     .enum(["hard", "soft", "skip"])
     .optional()
     .describe("Its dependents then: hard (default): blocked · soft: may run · skip: it counts as done."),
-  workflow: text(64).optional().describe("Of the config."),
+  workflow: text(64)
+    .optional()
+    .describe("Steps before it merges, of the config: `standard` is coder → reviewer → tester."),
   verify: z
     .array(text(10_000))
     .max(50)
@@ -133,7 +135,12 @@ export interface PlanDraft {
 export interface PlanNames {
   /** Roles of the config. */
   readonly agents: readonly string[];
-  readonly workflows: readonly string[];
+  readonly workflows: Readonly<Record<string, NamedWorkflow>>;
+}
+
+/** A workflow of the config, as far as a plan's check needs it. */
+export interface NamedWorkflow {
+  readonly steps: readonly { readonly agent: string }[];
 }
 
 /**
@@ -144,7 +151,7 @@ export function parsePlan(value: unknown, names: PlanNames, where = "the plan"):
   const parsed = planInputSchema.safeParse(value);
   if (!parsed.success) throw invalidPlan(parsed.error, value, where);
   const input = parsed.data;
-  const tasks = input.tasks.map(normalizeTask);
+  const tasks = input.tasks.map((task) => normalizeTask(task, names.workflows));
   const order = checkGraph(tasks);
   checkNames(tasks, names);
   return {
@@ -162,13 +169,15 @@ export function parsePlan(value: unknown, names: PlanNames, where = "the plan"):
   };
 }
 
-/** Fills in what a task left out. */
-export function normalizeTask(input: TaskInput): TaskSpec {
+/** Fills in what a task left out. Who does it, where only a workflow is named, is whom the workflow's first step names. */
+export function normalizeTask(input: TaskInput, workflows: PlanNames["workflows"] = {}): TaskSpec {
+  const named =
+    input.workflow !== undefined && Object.hasOwn(workflows, input.workflow) ? workflows[input.workflow] : null;
   return {
     id: input.id,
     title: input.title?.trim() || input.id,
     prompt: input.prompt,
-    agent: input.agent ?? "coder",
+    agent: input.agent ?? named?.steps[0]?.agent ?? "coder",
     dependsOn: [...new Set(input.dependsOn ?? [])],
     writes: input.writes ?? null,
     onFailure: input.onFailure ?? "hard",
@@ -185,7 +194,7 @@ export function normalizeTask(input: TaskInput): TaskSpec {
 /** Throws PLAN_UNKNOWN_AGENT or PLAN_INVALID for a role or workflow that the config does not have. */
 export function checkNames(tasks: readonly TaskSpec[], names: PlanNames): void {
   const agents = new Set(names.agents);
-  const workflows = new Set(names.workflows);
+  const workflows = Object.keys(names.workflows);
   for (const task of tasks) {
     if (!agents.has(task.agent)) {
       const near = nearestName(task.agent, agents);
@@ -197,10 +206,13 @@ export function checkNames(tasks: readonly TaskSpec[], names: PlanNames): void {
         { details: { task: task.id, agent: task.agent } },
       );
     }
-    if (task.workflow !== null && !workflows.has(task.workflow)) {
+    if (task.workflow !== null && !workflows.includes(task.workflow)) {
+      const near = nearestName(task.workflow, workflows);
       throw new AppError(
         "PLAN_INVALID",
-        `task "${task.id}" wants the workflow "${task.workflow}", which the config does not have. Known: ${[...workflows].join(", ")}.`,
+        `task "${task.id}" wants the workflow "${task.workflow}", which the config does not have` +
+          (near === null ? "" : `; did you mean "${near}"?`) +
+          ` Known: ${workflows.join(", ")}.`,
         { details: { task: task.id, workflow: task.workflow } },
       );
     }

@@ -31,7 +31,7 @@ export function isEnded(state: TaskState): boolean {
 
 /** What may follow each state. Any other step is a bug and throws where it is tried. */
 const NEXT: Readonly<Record<TaskState, readonly TaskState[]>> = {
-  pending: ["ready", "blocked", "cancelled", "skipped"],
+  pending: ["ready", "waiting", "blocked", "cancelled", "skipped"],
   ready: ["pending", "waiting", "running", "blocked", "cancelled", "skipped", "failed"],
   waiting: ["waiting", "pending", "ready", "merging", "succeeded", "failed", "cancelled", "skipped", "blocked"],
   running: ["waiting", "ready", "merging", "succeeded", "skipped", "failed", "cancelled"],

@@ -11,6 +11,7 @@ import { DECOMPOSE_TASK } from "./decomposition.ts";
 import type { PlanNode, TaskNode } from "./node.ts";
 import { freeId } from "./plan-id.ts";
 import { taskKey, type TaskKey, type TaskSpec } from "./records.ts";
+import { goToStep } from "./workflow.ts";
 
 export type Told =
   /** Its agent is at work: it hears it in this turn or in another one right after it. */
@@ -81,6 +82,7 @@ function tellWaiting(board: Board, node: TaskNode): Told {
   record.stage = "work";
   record.isApproved = false;
   record.nextTurn = { kind: "message", note: null };
+  goToStep(record, 0);
   board.touch(record);
   return { type: "kept", node };
 }
@@ -91,13 +93,15 @@ function callBack(board: Board, node: TaskNode): Told {
   record.stage = "work";
   record.isApproved = false;
   record.nextTurn = { kind: "message", note: null };
-  board.move(node, "ready", { cause: null, message: "something new was said to its agent" });
+  board.move(node, "ready", { step: 0, cause: null, message: "something new was said to its agent" });
   return { type: "called-back", node };
 }
 
 function open(board: Board, node: TaskNode, nowMs: number): Told {
   const { record } = node;
   record.stage = "work";
+  // Who is told something is who does the task, whichever step it had come to.
+  goToStep(record, 0);
   controlTask(board, taskKey(record), "retry", nowMs);
   if (record.nextTurn.kind === "again" && record.nextTurn.note === null) {
     record.nextTurn = { kind: "message", note: null };

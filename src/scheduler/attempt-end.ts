@@ -2,6 +2,7 @@
 import type { TurnEnd } from "../agents/backend.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import type { TaskRecord } from "../plan/records.ts";
+import { sessionNameOf } from "../plan/workflow.ts";
 import type { ExitReport, StopReason } from "../process/process-manager.ts";
 import type { AttemptRow } from "../store/attempts.ts";
 import type { Prepared } from "./attempt-request.ts";
@@ -83,6 +84,7 @@ export interface EndFacts {
 export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, facts: EndFacts): void {
   const { store, clock } = parts;
   const { role, backend, place } = prepared;
+  const session = sessionNameOf(task);
   const { attemptId, end, report, turnEnd } = facts;
   const { sessionId, permissionDenials } = turnEnd;
   const endedAtMs = clock.nowMs();
@@ -103,7 +105,7 @@ export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, fac
     store.sessions.save({
       planId: task.planId,
       taskId: task.id,
-      role: role.name,
+      role: session,
       kind: backend.kind,
       sessionId,
       worktree: place.path,

@@ -3,11 +3,13 @@ import type { AgentBackend, ResolvedProvider, TurnRequest } from "../agents/back
 import { DECOMPOSE_TASK, decompositionJsonSchema } from "../plan/decomposition.ts";
 import type { NextTurn, TaskRecord } from "../plan/records.ts";
 import { taskKey } from "../plan/records.ts";
+import { isReview, sessionNameOf, stepOf } from "../plan/workflow.ts";
 import { attemptMark } from "../process/strays.ts";
 import { allMail, undeliveredMail, type Mail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
 import { decomposePrompt } from "./decompose-prompt.ts";
 import { promptFor } from "./prompt.ts";
+import type { StepFacts } from "./review.ts";
 import type { PlanSettings, ProviderSettings, RoleSettings } from "./settings.ts";
 import type { TaskPlace } from "./task-place.ts";
 
@@ -21,6 +23,8 @@ export interface Prepared {
   readonly backend: AgentBackend;
   /** The lowest number that no other living agent has, counted from 0: for ports. */
   readonly slot: number;
+  /** Its place among the steps of the task's workflow; null without one. */
+  readonly step: StepFacts | null;
 }
 
 /** A turn, and the mail that its prompt carries. */
@@ -42,7 +46,10 @@ export function requestFor(
   const env = { ...satellite.environment, ORCHESTRATOR_ATTEMPT: attemptMark(engineId, attemptId) };
   const request: TurnRequest = {
     attemptId,
-    prompt: backend.kind === "command" ? task.spec.prompt : promptOf(parts, task, prepared, conversation, mail),
+    prompt:
+      backend.kind === "command"
+        ? (stepOf(task).prompt ?? task.spec.prompt)
+        : promptOf(parts, task, prepared, conversation, mail),
     session: conversation.session,
     worktree: place.path,
     gitDir: place.gitDir,
@@ -71,7 +78,7 @@ function mailFor(parts: Parts, task: TaskRecord, { place }: Prepared, { whose }:
 function promptOf(
   parts: Parts,
   task: TaskRecord,
-  { place, backend, settings }: Prepared,
+  { place, backend, settings, role, step }: Prepared,
   { whose }: Conversation,
   mail: readonly Mail[],
 ): string {
@@ -103,6 +110,8 @@ function promptOf(
     })),
     lastWords,
     hasTools: backend.hasMcp,
+    mayWrite: role.permissions !== "read",
+    step,
     mail,
   });
 }
@@ -116,13 +125,15 @@ interface Conversation {
 const NEW_CONVERSATION: Conversation = { session: null, whose: "nobody's" };
 
 /** The conversation to go on with: only in the worktree it began in, and only when nothing says to start afresh. */
-function conversationFor(parts: Parts, task: TaskRecord, { place, role, backend }: Prepared): Conversation {
+function conversationFor(parts: Parts, task: TaskRecord, { place, backend }: Prepared): Conversation {
   const { kind } = task.nextTurn;
   if (!backend.hasSessions || kind === "hand-over") return NEW_CONVERSATION;
   const { sessions } = parts.store;
-  const own = kind === "start" ? null : sessions.latest(task.planId, task.id, role.name);
-  const { continues } = task.spec;
-  const session = own ?? (continues === null ? null : sessions.latest(task.planId, continues, role.name));
+  const name = sessionNameOf(task);
+  const own = kind === "start" ? null : sessions.latest(task.planId, task.id, name);
+  // Who judges a new task looks at it afresh.
+  const continues = isReview(task) ? null : task.spec.continues;
+  const session = own ?? (continues === null ? null : sessions.latest(task.planId, continues, name));
   if (session === null || !session.isUsable || session.kind !== backend.kind) return NEW_CONVERSATION;
   if (session.worktree !== place.path) return NEW_CONVERSATION;
   const nothing = { tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 }, costUsd: null };

@@ -13,6 +13,7 @@ import { AppError, hasCode, messageOf } from "../errors.ts";
 import { DECOMPOSE_TASK } from "../plan/decomposition.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import { isReview, sessionNameOf, stepOf } from "../plan/workflow.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
 import type { ExitReport, ManagedProcess, StopReason } from "../process/process-manager.ts";
 import { endOf, failure, stoppedBy, writeBrokenEnd, writeEnd, type Ended } from "./attempt-end.ts";
@@ -23,6 +24,7 @@ import { followUpVariables } from "./follow-up-variables.ts";
 import { markDelivered, noteCarried, undeliveredMail, type Mail } from "./mail.ts";
 import { OpenTurn } from "./open-turn.ts";
 import type { Commit, Parts } from "./parts.ts";
+import { clearAfterCut, judge, leavesNothing, stepFactsOf, stepFiles } from "./review.ts";
 import type { ProviderSettings } from "./settings.ts";
 import { askedInstead, questionWait } from "./question-wait.ts";
 import { watchForStall } from "./stall-watch.ts";
@@ -129,7 +131,7 @@ export class AttemptRunner {
   async #prepare(task: TaskRecord, live: LiveAttempt): Promise<Prepared | AttemptEnd> {
     const key = taskKey(task);
     const settings = this.#parts.settingsOf(task.planId);
-    const role = settings.roles[task.spec.agent];
+    const role = settings.roles[stepOf(task).agent];
     const providerSettings = settings.providers[task.provider];
     if (role === undefined || providerSettings === undefined) {
       throw new AppError("INTERNAL", `the pinned config of ${key} lacks its role or provider`);
@@ -152,9 +154,10 @@ export class AttemptRunner {
       const command = `orchestrator retry ${key}`;
       return { type: "not-started", wait: { code: "spawn-failed", message: thrown.message, command, untilMs: null } };
     }
-    const place = await openWorktree(this.#parts, task, { isRepeatable: !backend.hasSessions });
+    const place = await openWorktree(this.#parts, task, { isRepeatable: !backend.hasSessions && !isReview(task) });
     if (place.type === "wait") return { type: "not-started", wait: place.wait };
     if (place.type === "failed") return failure("worktree-failed", place.message, null);
+    if (leavesNothing(role, backend)) await clearAfterCut(this.#parts, task, place.place);
     const variables = taskVariables(task, live.slot);
     const problem = await setUpWorktree(this.#parts, task, place.place, settings, variables, (child) => {
       live.process = child;
@@ -163,7 +166,8 @@ export class AttemptRunner {
     live.process = null;
     if (live.stopReason !== null) return stoppedBy(live.stopReason);
     if (problem !== null) return failure("worktree-failed", problem, null);
-    return { place: place.place, role, settings, providerSettings, provider, backend, slot: live.slot };
+    const step = await stepFactsOf(this.#parts, task, place.place);
+    return { place: place.place, role, settings, providerSettings, provider, backend, slot: live.slot, step };
   }
 
   /** A variable named outright in `passEnv` that nobody brought; patterns are optional by nature. */
@@ -191,8 +195,9 @@ export class AttemptRunner {
       return { end: failure("invalid-request", thrown.message, null), write: () => {} };
     }
     const startedAtMs = clock.nowMs();
+    const told = stepFiles(prepared.step, request.scratchDir);
     this.#noteStart(task, live, prepared, request, { startedAtMs, mail });
-    for (const file of command.files) {
+    for (const file of [...command.files, ...told.files]) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
@@ -201,6 +206,7 @@ export class AttemptRunner {
     const reader = backend.readTurn(request);
     const environment = {
       ...request.environment,
+      ...told.variables,
       ...(await followUpVariables(this.#parts, task, backend.kind, folder)),
     };
     const spawning = { command, environment, reader, history, folder, mail };
@@ -209,10 +215,12 @@ export class AttemptRunner {
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
     const said = endOf(report, turnEnd, live.stopReason);
     const spoken = askedInstead(this.#parts.store, task, live.id, backend, said);
+    const isCommand = backend.kind === "command";
+    const judgement = judge(this.#parts, task, live.id, { end: spoken, turnEnd, isCommand });
     const work =
       task.id === DECOMPOSE_TASK && spoken.type === "succeeded"
         ? takeDecomposition(this.#parts, task, prepared.settings, turnEnd.structured)
-        : await finishWork(this.#parts, task, prepared.place, prepared.settings, live.id, spoken);
+        : await finishWork(this.#parts, task, prepared, live.id, judgement);
     const { end } = work;
     const write = (): void => {
       history.note(end.type === "failed" ? `failed (${end.cause}): ${end.message}` : end.type);
@@ -245,6 +253,7 @@ export class AttemptRunner {
         planId: task.planId,
         taskId: task.id,
         number: task.ledger.attempts,
+        step: task.step,
         role: role.name,
         provider: provider.name,
         kind: backend.kind,
@@ -266,10 +275,12 @@ export class AttemptRunner {
         finalText: null,
         denials: [],
         straysKilled: 0,
+        report: null,
+        headSha: null,
       });
       noteCarried(this.#parts, mail, live.id);
       // What an earlier attempt reported as failed says nothing of this one.
-      const hasFailedReport = store.tasks.getWork(task.planId, task.id)?.report?.status === "failed";
+      const hasFailedReport = !isReview(task) && store.tasks.getWork(task.planId, task.id)?.report?.status === "failed";
       store.tasks.setWork(task.planId, task.id, {
         branch: place.branch,
         worktree: place.path,
@@ -358,14 +369,15 @@ export class AttemptRunner {
   }
 
   /** A session's id is kept as soon as it is known: an agent that is killed a second later goes on with it. */
-  #noteSession(task: TaskRecord, live: LiveAttempt, { role, backend, place }: Prepared, sessionId: string): void {
+  #noteSession(task: TaskRecord, live: LiveAttempt, { backend, place }: Prepared, sessionId: string): void {
     const { store } = this.#parts;
     const { planId, id: taskId } = task;
+    const role = sessionNameOf(task);
     this.#commit(() => {
       store.sessions.save({
         planId,
         taskId,
-        role: role.name,
+        role,
         kind: backend.kind,
         sessionId,
         worktree: place.path,
@@ -381,6 +393,8 @@ export class AttemptRunner {
   /** What an agent says last stands for the report it did not give. */
   #keepLastWords(task: TaskRecord, finalText: string): void {
     const { store } = this.#parts;
+    // Dependents build on what was done, not on what was said about it.
+    if (isReview(task)) return;
     const summary = finalText.trim().slice(-MAX_LAST_WORDS);
     if (summary === "" || store.tasks.getWork(task.planId, task.id)?.report != null) return;
     store.tasks.setWork(task.planId, task.id, { report: { status: "unreported", summary } });

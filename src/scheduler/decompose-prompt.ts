@@ -4,7 +4,8 @@
  */
 import type { NextTurn, TaskSpec } from "../plan/records.ts";
 import type { Mail } from "./mail.ts";
-import { mailPart, quoted } from "./prompt.ts";
+import { mailPart } from "./prompt.ts";
+import { quoted } from "./quoted.ts";
 import type { PlanSettings } from "./settings.ts";
 
 export interface DecomposeFacts {

@@ -1,11 +1,14 @@
 /** After the agent: commits what it left, compares what it wrote with what it claimed, and weighs its own report. */
 import { messageOf } from "../errors.ts";
+import type { EventBody } from "../events/event.ts";
+import type { ChangedFile } from "../git/changes.ts";
 import { pathsOutside } from "../plan/claims.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
+import { isReview } from "../plan/workflow.ts";
+import type { Prepared } from "./attempt-request.ts";
 import type { Parts } from "./parts.ts";
-import type { PlanSettings } from "./settings.ts";
-import type { TaskPlace } from "./task-place.ts";
+import type { Judgement, StepFacts } from "./review.ts";
 
 export interface FinishedWork {
   readonly end: AttemptEnd;
@@ -19,64 +22,99 @@ export interface FinishedWork {
 export async function finishWork(
   parts: Parts,
   task: TaskRecord,
-  place: TaskPlace,
-  settings: PlanSettings,
+  prepared: Prepared,
   attemptId: string,
-  end: AttemptEnd,
+  judgement: Judgement,
 ): Promise<FinishedWork> {
   const { store, repository } = parts;
+  const { place, settings } = prepared;
+  const { end } = judgement;
   const nothing = { end, write: () => {} };
   if (end.type === "failed" && goesOn(end.cause)) return nothing;
   if (end.type === "asked" || end.type === "not-started" || (end.type === "stopped" && task.wish === "pause"))
     return nothing;
-  const trailers = { planId: task.planId, taskId: task.id, attempt: task.ledger.attempts };
   try {
-    const subject = end.type === "succeeded" ? task.spec.title : `Work in progress: ${task.spec.title}`;
-    const committed = await repository.worktrees.commitLeftovers(place.path, { subject, trailers });
-    if (committed.type === "obstructed") {
+    const settled = await settleBranch(parts, task, prepared, end);
+    if (settled.type === "obstructed") {
       if (end.type !== "succeeded") return nothing;
-      const message = `its work could not be committed: ${committed.message}`;
+      const message = `its work could not be committed: ${settled.message}`;
       return { end: { ...noResult, message }, write: () => {} };
     }
-    const files = await repository.changedFiles(place.baseSha, committed.sha);
+    const files = await repository.changedFiles(place.baseSha, settled.sha);
     const write = (): void => {
-      store.tasks.setWork(task.planId, task.id, { headSha: committed.sha });
+      store.tasks.setWork(task.planId, task.id, { headSha: settled.sha });
+      store.attempts.update(attemptId, { headSha: settled.sha });
+      if (settled.note !== null) note(parts, task, attemptId, { type: "attempt-note", message: settled.note });
     };
     if (end.type !== "succeeded") return { end, write };
-    const report = store.tasks.getWork(task.planId, task.id)?.report ?? null;
+    const report = isReview(task) ? null : (store.tasks.getWork(task.planId, task.id)?.report ?? null);
     if (report?.status === "failed") {
-      const told: AttemptEnd = {
-        ...noResult,
-        cause: "reported-failure",
-        message: `the agent reported: ${report.summary}`,
-      };
-      return { end: told, write };
+      const message = `the agent reported: ${report.summary}`;
+      return { end: { ...noResult, cause: "reported-failure", message }, write };
     }
-    const undeclared = undeclaredWrites(
-      task,
-      files.map((file) => file.path),
-    );
-    if (undeclared.length > 0 && settings.undeclaredWrites !== "allow") {
-      const words = `wrote outside its claim: ${undeclared.slice(0, 10).join(", ")}${undeclared.length > 10 ? ` and ${undeclared.length - 10} more` : ""}`;
-      if (settings.undeclaredWrites === "fail") {
-        return { end: { ...noResult, cause: "reported-failure", message: words }, write };
-      }
-      return {
-        end: { ...end, hasChanges: files.length > 0 },
-        write: () => {
-          write();
-          warn(parts, task, attemptId, words);
-        },
-      };
+    const isAllowed = settings.undeclaredWrites === "allow" || (isReview(task) && settled.sha === place.headSha);
+    const words = isAllowed ? null : undeclaredWrites(task, files);
+    if (words !== null && settings.undeclaredWrites === "fail") {
+      return { end: { ...noResult, cause: "reported-failure", message: words }, write };
     }
-    // A branch whose commits change nothing in sum still has commits; what counts for merging is the tree.
-    return { end: { ...end, hasChanges: files.length > 0 }, write };
+    return {
+      // A branch whose commits change nothing in sum still has commits; what counts for merging is the tree.
+      end: { ...end, hasChanges: files.length > 0 },
+      write: () => {
+        write();
+        if (words !== null) note(parts, task, attemptId, { type: "warning", message: `${taskKey(task)} ${words}` });
+        writeVerdict(parts, task, attemptId, { judgement, step: prepared.step });
+      },
+    };
   } catch (thrown) {
     parts.log("warning", `the work of ${taskKey(task)} could not be committed: ${messageOf(thrown)}`, {});
     if (end.type !== "succeeded") return nothing;
     return { end: { ...noResult, cause: "worktree-failed", message: messageOf(thrown) }, write: () => {} };
   }
 }
+
+type Settled =
+  | { readonly type: "settled"; readonly sha: string; readonly note: string | null }
+  | { readonly type: "obstructed"; readonly message: string };
+
+/** What was left becomes a commit of the task; of a later step that may only look, it is put aside. */
+async function settleBranch(
+  { repository }: Parts,
+  task: TaskRecord,
+  { place, role }: Prepared,
+  end: AttemptEnd,
+): Promise<Settled> {
+  if (isReview(task) && role.permissions === "read") {
+    const kept = await repository.worktrees.putBack(place.path, place.headSha);
+    const names = kept.map(({ ref }) => ref).join(", ");
+    const note = kept.length === 0 ? null : `the ${role.name} may only look; what it changed is put aside as ${names}`;
+    return { type: "settled", sha: place.headSha, note };
+  }
+  const trailers = { planId: task.planId, taskId: task.id, attempt: task.ledger.attempts };
+  const title = isReview(task) ? `${task.spec.title} (${role.name})` : task.spec.title;
+  const subject = end.type === "succeeded" ? title : `Work in progress: ${title}`;
+  const committed = await repository.worktrees.commitLeftovers(place.path, { subject, trailers });
+  if (committed.type === "obstructed") return { type: "obstructed", message: committed.message };
+  return { type: "settled", sha: committed.sha, note: null };
+}
+
+function writeVerdict(
+  parts: Parts,
+  task: TaskRecord,
+  attemptId: string,
+  { judgement, step }: { readonly judgement: Judgement; readonly step: StepFacts | null },
+): void {
+  const { end, report } = judgement;
+  if (end.type !== "succeeded" || end.verdict == null || step === null) return;
+  if (report !== null) parts.store.attempts.update(attemptId, { report });
+  const { type: verdict, words } = end.verdict;
+  const { agent, number, round } = step;
+  const summary = words.length > MAX_TOLD ? `${words.slice(0, MAX_TOLD)}…` : words;
+  note(parts, task, attemptId, { type: "verdict", agent, step: number, round, verdict, summary });
+}
+
+/** The whole is in the attempt's report. */
+const MAX_TOLD = 2_000;
 
 const noResult = {
   type: "failed",
@@ -98,11 +136,18 @@ function goesOn(cause: string): boolean {
   );
 }
 
-function undeclaredWrites(task: TaskRecord, paths: readonly string[]): string[] {
-  return task.spec.writes === null ? [] : pathsOutside(task.spec.writes, paths);
+/** What was written that no claim covers, in words; null when nothing was. */
+function undeclaredWrites(task: TaskRecord, files: readonly ChangedFile[]): string | null {
+  if (task.spec.writes === null) return null;
+  const outside = pathsOutside(
+    task.spec.writes,
+    files.map((file) => file.path),
+  );
+  if (outside.length === 0) return null;
+  const more = outside.length > 10 ? ` and ${outside.length - 10} more` : "";
+  return `wrote outside its claim: ${outside.slice(0, 10).join(", ")}${more}`;
 }
 
-function warn(parts: Parts, task: TaskRecord, attemptId: string, message: string): void {
-  const body = { type: "warning", message: `${taskKey(task)} ${message}` } as const;
+function note(parts: Parts, task: TaskRecord, attemptId: string, body: EventBody): void {
   parts.store.events.append({ planId: task.planId, taskId: task.id, attemptId, body });
 }

@@ -34,20 +34,28 @@ interface WithStore {
   readonly store: Store;
 }
 
-type WhichTask = Pick<TaskRecord, "planId" | "id">;
+/** With the step of its workflow: a message is for the first, who does the task, and an answer for who asked. */
+type WhichTask = Pick<TaskRecord, "planId" | "id" | "step">;
 
 /** What the task's agent has not been told yet, in the order it was said. */
-export function undeliveredMail({ store }: WithStore, { planId, id }: WhichTask): Mail[] {
+export function undeliveredMail({ store }: WithStore, { planId, id, step }: WhichTask): Mail[] {
   return inOrder([
-    ...store.messages.listUndelivered(planId, id).map(messageMail),
-    ...store.questions.listUndelivered(planId, id).map(answerMail),
+    ...(step === 0 ? store.messages.listUndelivered(planId, id).map(messageMail) : []),
+    ...answersFor(store, step, store.questions.listUndelivered(planId, id)),
   ]);
 }
 
 /** All that it was ever told, for a new session that knows nothing of the old one. */
-export function allMail({ store }: WithStore, { planId, id }: WhichTask): Mail[] {
+export function allMail({ store }: WithStore, { planId, id, step }: WhichTask): Mail[] {
   const answered = store.questions.listByTask(planId, id).filter(({ answer }) => answer !== null);
-  return inOrder([...store.messages.listByTask(planId, id).map(messageMail), ...answered.map(answerMail)]);
+  return inOrder([
+    ...(step === 0 ? store.messages.listByTask(planId, id).map(messageMail) : []),
+    ...answersFor(store, step, answered),
+  ]);
+}
+
+function answersFor(store: Store, step: number, questions: readonly QuestionRow[]): Mail[] {
+  return questions.filter(({ attemptId }) => store.attempts.get(attemptId)?.step === step).map(answerMail);
 }
 
 /** Notes that the attempt's prompt has these answers. Call in the transaction of its row. */
@@ -57,6 +65,12 @@ export function noteCarried({ store }: WithStore, mail: readonly Mail[], attempt
     answers.map(({ id }) => id),
     attemptId,
   );
+}
+
+/** What it was told already. */
+export function deliveredMail(parts: WithStore, task: WhichTask): Mail[] {
+  const waiting = new Set(undeliveredMail(parts, task).map(({ kind, id }) => `${kind} ${id}`));
+  return allMail(parts, task).filter(({ kind, id }) => !waiting.has(`${kind} ${id}`));
 }
 
 /** The attempt's turn had it and came to its end. Call in the transaction of that end. */

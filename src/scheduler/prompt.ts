@@ -1,6 +1,9 @@
 /** What an agent is told at the start of a turn. Pure. Never begins with `/` or `-`, which some CLIs take for commands. */
 import type { NextTurn, TaskSpec } from "../plan/records.ts";
 import type { Mail } from "./mail.ts";
+import { block, cutBeginning, MAX_QUOTED_CHARACTERS, quoted } from "./quoted.ts";
+import { rejectedPart, reviewAgain, reviewPrompt } from "./review-prompt.ts";
+import type { StepFacts } from "./review.ts";
 
 export interface PromptFacts {
   readonly spec: TaskSpec;
@@ -21,15 +24,20 @@ export interface PromptFacts {
   readonly hasTools: boolean;
   /** What it has not been told yet. */
   readonly mail: readonly Mail[];
+  /** Whether the role may change files. */
+  readonly mayWrite: boolean;
+  /** Its place in the task's workflow; null without one. */
+  readonly step: StepFacts | null;
 }
 
-/** Longest piece of other agents' words that is repeated to an agent. */
-const MAX_QUOTED_CHARACTERS = 4_000;
-
 export function promptFor(facts: PromptFacts): string {
-  if (facts.conversation === "its own") return joined([whyItGoesOn(facts), mailPart(facts.mail)]);
+  if (facts.conversation === "its own") return continuation(facts);
+  const { spec, turn, step } = facts;
+  if (step !== null && step.number > 1) {
+    const handsOver = turn.kind !== "start" && turn.kind !== "review";
+    return reviewPrompt({ ...facts, step }, [handsOver ? handOverPart(facts) : null, mailPart(facts.mail)]);
+  }
   if (facts.conversation === "the earlier task's") return followUp(facts);
-  const { spec, turn } = facts;
   return joined([
     "You carry out one task of a larger plan, alone in your own git worktree.",
     facts.goal === null ? null : `# The goal of the whole plan\n${facts.goal}`,
@@ -38,6 +46,7 @@ export function promptFor(facts: PromptFacts): string {
     dependencyPart(facts),
     rulesPart(facts),
     turn.kind === "start" ? null : handOverPart(facts),
+    rejectedIn(facts),
     mailPart(facts.mail),
   ]);
 }
@@ -66,7 +75,26 @@ function beforePart({ before, target }: PromptFacts): string | null {
   return `# What this goes on from\nAn agent whose conversation can't be continued carried out the task "${before.spec.title}". ${became} Its task was:\n${quoted(before.spec.prompt, "earlier task")}`;
 }
 
-function whyItGoesOn({ spec, turn, mail, hasTools }: PromptFacts): string {
+/** The conversation goes on: what it is told anew, beside the mail that it has not read. */
+function continuation(facts: PromptFacts): string {
+  const { step, turn } = facts;
+  const isReview = step !== null && step.number > 1;
+  return joined([
+    isReview ? reviewAgain({ ...facts, step }) : whyItGoesOn(facts),
+    // Also where the attempt that was to be told of it was cut off before it had read it.
+    isReview || turn.kind === "rejected" ? null : rejectedIn(facts),
+    mailPart(facts.mail),
+  ]);
+}
+
+/** What reviewers found that the first step has not answered yet. */
+function rejectedIn({ step }: PromptFacts): string | null {
+  if (step === null || step.number > 1 || step.openRejects.length === 0) return null;
+  return `# Your work was rejected\n${rejectedPart(step.openRejects)}`;
+}
+
+function whyItGoesOn(facts: PromptFacts): string {
+  const { spec, turn, mail, hasTools } = facts;
   if (turn.kind === "repair") {
     return (
       `Your work on "${spec.title}" was merged with the target branch on trial, and the checks failed there. ` +
@@ -75,6 +103,12 @@ function whyItGoesOn({ spec, turn, mail, hasTools }: PromptFacts): string {
     );
   }
   const report = hasTools ? "call report_result again" : "say in a few sentences what you did";
+  if (turn.kind === "rejected") {
+    return (
+      `${rejectedIn(facts) ?? turn.note ?? ""}\nYour task is still "${spec.title}", in the same worktree. When it is mended, ${report}: ` +
+      "what you did, and what you answer to each finding."
+    );
+  }
   if (turn.kind === "message" && mail.length > 0) {
     return `Your task "${spec.title}" goes on, in the same worktree and on the same branch: you are told something new. Carry it out, then ${report}.`;
   }
@@ -98,7 +132,7 @@ export function mailPart(mail: readonly Mail[]): string | null {
 function dependencyPart({ dependencies }: PromptFacts): string | null {
   if (dependencies.length === 0) return null;
   const lines = dependencies.map(({ id, title, summary }) => {
-    const words = summary === null || summary === "" ? "(no report)" : cut(summary, MAX_QUOTED_CHARACTERS);
+    const words = summary === null || summary === "" ? "(no report)" : cutBeginning(summary, MAX_QUOTED_CHARACTERS);
     return `- ${id} (${title}): ${words.replaceAll("\n", "\n  ")}`;
   });
   return `# What the tasks before yours did (their work is in your worktree)\n${lines.join("\n")}`;
@@ -127,21 +161,9 @@ function rulesPart({ spec, branch, target, worktree, hasTools }: PromptFacts): s
 function handOverPart({ turn, lastWords }: PromptFacts): string {
   const parts = ["# An earlier session worked on this task already"];
   parts.push("Its work is in your worktree (git log, git status, git diff): go on from there.");
-  if (turn.note !== null && turn.note !== "") parts.push(`Why it ended:\n${quoted(turn.note, "reason")}`);
+  // A reject is told in a part of its own.
+  if (turn.kind !== "rejected" && turn.note !== null && turn.note !== "")
+    parts.push(`Why it ended:\n${quoted(turn.note, "reason")}`);
   if (lastWords !== null && lastWords !== "") parts.push(`What it said last:\n${quoted(lastWords, "last words")}`);
   return parts.join("\n");
-}
-
-/** Foreign words stand in a block of their own, so that they read as data. */
-export function quoted(text: string, what: string): string {
-  return `${block(cut(text, MAX_QUOTED_CHARACTERS), what)}\n`;
-}
-
-function block(text: string, what: string): string {
-  return `<<<${what}\n${text}\n${what}>>>`;
-}
-
-/** Keeps the end: that is where errors are. */
-function cut(text: string, max: number): string {
-  return text.length <= max ? text : `… ${text.slice(-max)}`;
 }

@@ -193,7 +193,9 @@ export class Scheduler {
 
   /** Asked in the transaction of the end: what was said a moment before it is not passed over. */
   #withMail(task: TaskRecord, end: AttemptEnd): AttemptEnd {
-    return end.type === "succeeded" && undeliveredMail(this.parts, task).length > 0 ? { ...end, hasMail: true } : end;
+    if (end.type !== "succeeded") return end;
+    // A later step's own end needs nothing more; what was said meanwhile is for who does the task.
+    return undeliveredMail(this.parts, { ...task, step: 0 }).length > 0 ? { ...end, hasMail: true } : end;
   }
 
   async #merge(task: TaskRecord): Promise<void> {

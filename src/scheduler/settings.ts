@@ -22,6 +22,20 @@ export interface RoleSettings {
   readonly permissions: Permissions;
 }
 
+export interface WorkflowSettings {
+  readonly steps: readonly { readonly agent: string; readonly prompt: string | null }[];
+  readonly maxRounds: number;
+}
+
+/** What becomes of tasks that agents propose. */
+export interface ProposalSettings {
+  /** ask: each waits for a person's approval · auto: they join the plan · off: they stay in the report. */
+  readonly policy: "ask" | "auto" | "off";
+  /** How far proposals of proposed tasks go: 1 = only tasks that nobody proposed may propose. */
+  readonly maxDepth: number;
+  readonly maxPerTask: number;
+}
+
 export interface WorktreeSettings {
   /** Globs of ignored files to copy from the main worktree. */
   readonly copy: readonly string[];
@@ -42,7 +56,8 @@ export interface PlanSettings {
   readonly stallMs: number;
   readonly worktree: WorktreeSettings;
   readonly questions: QuestionSettings;
-  readonly workflows: readonly string[];
+  readonly workflows: Readonly<Record<string, WorkflowSettings>>;
+  readonly proposals: ProposalSettings;
   /** Whether the tasks that a goal is decomposed into start without a look. */
   readonly startsAlone: boolean;
 }

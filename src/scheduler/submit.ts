@@ -1,7 +1,15 @@
 /** Plans come in, grow and change. Everything is checked before `commit`; inside it nothing can be refused any more. */
 import { AppError } from "../errors.ts";
 import { checkGraph, longestPaths } from "../plan/graph.ts";
-import { newTask, taskKey, type Budget, type PlanRecord, type TaskRecord, type TaskSpec } from "../plan/records.ts";
+import {
+  newTask,
+  taskKey,
+  type Budget,
+  type PlanRecord,
+  type TaskRecord,
+  type TaskSpec,
+  type Workflow,
+} from "../plan/records.ts";
 import { isEnded } from "../plan/task-state.ts";
 import type { Parts } from "./parts.ts";
 import { addPlan } from "./recover.ts";
@@ -15,8 +23,8 @@ export interface NewPlan {
   readonly budget: Budget;
   readonly isPaused: boolean;
   readonly tasks: readonly TaskSpec[];
-  /** The provider that each role resolved to. */
-  readonly providerOf: (task: TaskSpec) => string;
+  /** The steps of each task, roles resolved to providers. */
+  readonly workflowOf: (task: TaskSpec) => Workflow;
   readonly text: string;
   readonly file: string | null;
   readonly settings: string;
@@ -45,7 +53,7 @@ export function insertPlan(parts: Parts, plan: NewPlan): PlanRecord {
     config: plan.settings,
   });
   const first = store.tasks.nextOrdinal();
-  const tasks = plan.tasks.map((spec, index) => newTask(plan.id, first + index, spec, plan.providerOf(spec)));
+  const tasks = plan.tasks.map((spec, index) => newTask(plan.id, first + index, spec, plan.workflowOf(spec)));
   store.tasks.insertMany(tasks);
   store.events.append({
     planId: plan.id,
@@ -128,7 +136,7 @@ export function replacePlan(parts: Parts, plan: NewPlan, continuation: Continuat
     const before = stored.get(spec.id);
     if (before !== undefined && !fresh.has(spec.id))
       return wasLeftBehind(before) ? { ...before, message: null } : before;
-    const task = newTask(plan.id, before?.ordinal ?? ordinal++, spec, plan.providerOf(spec));
+    const task = newTask(plan.id, before?.ordinal ?? ordinal++, spec, plan.workflowOf(spec));
     // Attempts count on, so that the numbers in trailers and logs stay unique.
     return before === undefined ? task : { ...task, ledger: { ...task.ledger, attempts: before.ledger.attempts } };
   });
@@ -209,12 +217,17 @@ export function checkEdit(parts: Parts, planId: string, edit: PlanEdit): readonl
 }
 
 /** Carries out an edit that `checkEdit` let through, in the same turn of the event loop. Call inside `commit`. */
-export function applyEdit(parts: Parts, planId: string, edit: PlanEdit, providerOf: (task: TaskSpec) => string): void {
+export function applyEdit(
+  parts: Parts,
+  planId: string,
+  edit: PlanEdit,
+  workflowOf: (task: TaskSpec) => Workflow,
+): void {
   const { store, board } = parts;
   const plan = board.plan(planId);
   const { record } = plan;
   const first = store.tasks.nextOrdinal();
-  const added = edit.add.map((spec, index) => newTask(planId, first + index, spec, providerOf(spec)));
+  const added = edit.add.map((spec, index) => newTask(planId, first + index, spec, workflowOf(spec)));
   store.tasks.insertMany(added);
   for (const task of added) {
     store.events.append({
@@ -242,7 +255,7 @@ export function applyEdit(parts: Parts, planId: string, edit: PlanEdit, provider
     board.addTasks(planId, added, lengths);
     for (const task of added) board.raisePaths(board.node(taskKey(task)), weightOf);
   } else {
-    rebuild(parts, record, edit, added, providerOf);
+    rebuild(parts, record, edit, added, workflowOf);
   }
   store.plans.update(planId, { endedAtMs: null });
   const body = {
@@ -260,7 +273,7 @@ function rebuild(
   record: PlanRecord,
   edit: PlanEdit,
   added: readonly TaskRecord[],
-  providerOf: (task: TaskSpec) => string,
+  workflowOf: (task: TaskSpec) => Workflow,
 ): void {
   const { store, board } = parts;
   const changed = new Map(edit.change.map((spec) => [spec.id, spec]));
@@ -275,7 +288,9 @@ function rebuild(
       const spec = changed.get(task.id);
       if (spec === undefined) return false;
       task.spec = spec;
-      task.provider = providerOf(spec);
+      task.workflow = workflowOf(spec);
+      task.step = 0;
+      task.provider = task.workflow.steps[0]?.provider ?? "";
       return true;
     },
     added,

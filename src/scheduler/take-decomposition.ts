@@ -5,6 +5,7 @@ import type { FinishedWork } from "./finish-work.ts";
 import type { Parts } from "./parts.ts";
 import type { PlanSettings } from "./settings.ts";
 import { applyEdit } from "./submit.ts";
+import { workflowOf } from "./workflow-of.ts";
 
 /**
  * An answer that does not fit ends the attempt as `no-result`, which gives one fresh session that is told what was
@@ -44,7 +45,7 @@ export function takeDecomposition(
         });
       }
       const edit = { add: read.tasks, change: [], drop: [] };
-      applyEdit(parts, task.planId, edit, (spec) => settings.roles[spec.agent]?.provider ?? "");
+      applyEdit(parts, task.planId, edit, (spec) => workflowOf(settings, spec));
       const summary = `${read.tasks.length} tasks: ${read.tasks.map((spec) => spec.id).join(", ")}`;
       parts.store.tasks.setWork(task.planId, task.id, { report: { status: "succeeded", summary } });
     },

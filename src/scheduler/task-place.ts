@@ -13,6 +13,8 @@ export interface TaskPlace {
   readonly branch: string;
   /** Where the branch began. */
   readonly baseSha: string;
+  /** Where it is now. */
+  readonly headSha: string;
   /** True when nothing of the task was here before. */
   readonly isFirst: boolean;
   readonly startedAtMs: number | null;
@@ -73,6 +75,7 @@ export async function openWorktree(
         gitDir: opened.gitDir,
         branch,
         baseSha: startSha,
+        headSha: opened.headSha,
         isFirst: opened.isCreated && worktree === null,
         startedAtMs: work?.startedAtMs ?? null,
       },

@@ -53,7 +53,8 @@ export async function verify(
       verifyOutput: base.output,
     };
   }
-  const kind = settings.providers[task.provider]?.kind ?? "command";
+  // A repair is the first step's, whoever was the last.
+  const kind = settings.providers[task.workflow.steps[0]?.provider ?? ""]?.kind ?? "command";
   return { type: "verify-failed", output: failed.output, canRepair: parts.backend(kind).hasSessions };
 }
 

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
 import { FAILURE_CAUSES, type FailureCause } from "../plan/failure-cause.ts";
-import type { NextTurn } from "../plan/records.ts";
+import { TURN_KINDS, type TurnKind } from "../plan/records.ts";
 import type { Connection, Query } from "./connection.ts";
 import { cutText } from "./cut-text.ts";
 import { integer, json, orNull, real, Table, text, word, type Columns } from "./table.ts";
+import { reportSchema, type TaskReport } from "./tasks.ts";
 import { tokensSchema, type StoredTokens, type StoredTotals } from "./usage-shapes.ts";
 
 /** What is kept of an agent's last words; the whole is in `attempts/<id>/`. */
@@ -16,8 +17,6 @@ export type AttemptState = (typeof ATTEMPT_STATES)[number];
 export const ATTEMPT_OUTCOMES = ["succeeded", "asked", "failed"] as const;
 export type AttemptOutcome = (typeof ATTEMPT_OUTCOMES)[number];
 
-const TURN_KINDS: readonly NextTurn["kind"][] = ["start", "again", "hand-over", "repair", "message"];
-
 /** One try at a task. The row is there before its process is, so that a start after a kill knows what to look for. */
 export interface AttemptRow {
   readonly id: string;
@@ -25,6 +24,8 @@ export interface AttemptRow {
   readonly taskId: string;
   /** Counted from 1 within the task. */
   readonly number: number;
+  /** The workflow's step, counted from 0. */
+  readonly step: number;
   readonly role: string;
   readonly provider: string;
   /** The backend's kind. */
@@ -35,7 +36,7 @@ export interface AttemptRow {
   /** Tells the process from another that got its pid later. */
   readonly processStart: string | null;
   readonly sessionId: string | null;
-  readonly turnKind: NextTurn["kind"];
+  readonly turnKind: TurnKind;
   readonly startedAtMs: number;
   /** Null while it is under way, or was when the engine died. */
   readonly endedAtMs: number | null;
@@ -52,6 +53,10 @@ export interface AttemptRow {
   /** Tools that were denied, as `name: what`. */
   readonly denials: readonly string[];
   readonly straysKilled: number;
+  /** What its agent reported, a verdict included; null when it did not. */
+  readonly report: TaskReport | null;
+  /** The branch's tip when it ended; null when that is not known. */
+  readonly headSha: string | null;
 }
 
 const COLUMNS: Columns<AttemptRow> = {
@@ -59,6 +64,7 @@ const COLUMNS: Columns<AttemptRow> = {
   planId: text("plan_id"),
   taskId: text("task_id"),
   number: integer("number"),
+  step: integer("step"),
   role: text("role"),
   provider: text("provider"),
   kind: text("kind"),
@@ -80,6 +86,8 @@ const COLUMNS: Columns<AttemptRow> = {
   finalText: orNull(text("final_text")),
   denials: json<readonly string[]>("denials", z.array(z.string())),
   straysKilled: integer("strays_killed"),
+  report: orNull(json("report", reportSchema)),
+  headSha: orNull(text("head_sha")),
 };
 
 /** Attempts are history: never deleted. A task has at most one that has not ended; a second is refused (INTERNAL). */

@@ -287,8 +287,24 @@ CREATE INDEX follow_ups_due ON follow_ups (id) WHERE state = 'due';
 CREATE INDEX follow_ups_by_plan ON follow_ups (plan_id) WHERE plan_id IS NOT NULL;
 `;
 
+/** Workflows: each task's pinned steps and where it is in them, what each attempt reported, who proposed a task. */
+const WORKFLOWS = `
+ALTER TABLE tasks ADD COLUMN workflow TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN proposed_by TEXT;
+UPDATE tasks SET
+  workflow = json_object(
+    'steps', json_array(json_object('agent', spec ->> '$.agent', 'provider', provider, 'prompt', NULL)),
+    'maxRounds', 0
+  ),
+  ledger = json_set(ledger, '$.rounds', 0);
+ALTER TABLE attempts ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN report TEXT;
+ALTER TABLE attempts ADD COLUMN head_sha TEXT;
+`;
+
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS];
+export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

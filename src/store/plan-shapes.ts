@@ -1,6 +1,6 @@
 /** Schemas of the plan's values that are kept as JSON. The compiler holds them to the types of `plan/`. */
 import { z } from "zod";
-import type { Budget, Ledger, NextTurn, TaskSpec } from "../plan/records.ts";
+import { TURN_KINDS, type Budget, type Ledger, type NextTurn, type TaskSpec, type Workflow } from "../plan/records.ts";
 import { WAIT_CODES, type Wait } from "../plan/task-state.ts";
 
 export const taskSpecSchema: z.ZodType<TaskSpec> = z.object({
@@ -39,9 +39,15 @@ export const ledgerSchema: z.ZodType<Ledger> = z.object({
   continuations: z.number(),
   freshSessions: z.number(),
   repairs: z.number(),
+  rounds: z.number(),
+});
+
+export const workflowSchema: z.ZodType<Workflow> = z.object({
+  steps: z.array(z.object({ agent: z.string(), provider: z.string(), prompt: z.string().nullable() })).min(1),
+  maxRounds: z.number(),
 });
 
 export const nextTurnSchema: z.ZodType<NextTurn> = z.object({
-  kind: z.enum(["start", "again", "hand-over", "repair", "message"]),
+  kind: z.enum(TURN_KINDS),
   note: z.string().nullable(),
 });

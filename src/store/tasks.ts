@@ -4,7 +4,7 @@ import { FAILURE_CAUSES } from "../plan/failure-cause.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import { TASK_STATES } from "../plan/task-state.ts";
 import type { Connection, Query } from "./connection.ts";
-import { ledgerSchema, nextTurnSchema, taskSpecSchema, waitSchema } from "./plan-shapes.ts";
+import { ledgerSchema, nextTurnSchema, taskSpecSchema, waitSchema, workflowSchema } from "./plan-shapes.ts";
 import { flag, integer, json, orNull, Table, text, word, type Columns } from "./table.ts";
 
 /** What an agent reported of its work. Further keys are kept as they are. */
@@ -39,6 +39,8 @@ const KEY_COLUMNS = { planId: text("plan_id"), id: text("id") };
 const RECORD_COLUMNS: Columns<TaskRecord> = {
   ...KEY_COLUMNS,
   ordinal: integer("ordinal"),
+  workflow: json("workflow", workflowSchema),
+  step: integer("step"),
   provider: text("provider"),
   state: word("state", TASK_STATES),
   wait: orNull(json("wait", waitSchema)),
@@ -51,10 +53,11 @@ const RECORD_COLUMNS: Columns<TaskRecord> = {
   holdsClaims: flag("holds_claims"),
   isApproved: flag("is_approved"),
   mergedSha: orNull(text("merged_sha")),
+  proposedBy: orNull(text("proposed_by")),
   spec: json("spec", taskSpecSchema),
 };
 
-const reportSchema: z.ZodType<TaskReport> = z.looseObject({
+export const reportSchema: z.ZodType<TaskReport> = z.looseObject({
   status: z.string(),
   summary: z.string(),
   verdict: z.exactOptional(z.string()),

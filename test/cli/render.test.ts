@@ -95,6 +95,9 @@ describe("a plan as a list", () => {
       verifyOutput: HOSTILE,
       attempts: [
         {
+          step: 1,
+          agent: "coder",
+          verdict: null,
           number: 1,
           provider: HOSTILE,
           model: null,

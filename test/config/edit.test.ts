@@ -193,7 +193,10 @@ describe("config set", () => {
     const scene = makeScene();
     scene.writeGlobal({ providers: { local: { kind: "goose" } }, agents: { scribe: { provider: "local" } } });
     await change(scene, "workflows.docs.steps", '[{"agent":"scribe"}]', "project");
-    expect(scene.load().config.workflows["docs"]).toEqual({ steps: [{ agent: "scribe" }], maxRounds: 2 });
+    expect(scene.load().config.workflows["docs"]).toEqual({
+      steps: [{ agent: "scribe", prompt: null }],
+      maxRounds: 2,
+    });
     expect((await errorOf(() => change(scene, "agents.tester.provider", "lokal", "project"))).message).toContain(
       '"local"',
     );

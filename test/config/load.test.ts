@@ -54,7 +54,7 @@ describe("without any file", () => {
     expect(config.merge).toMatchObject({ strategy: "merge", conflicts: "resolve", maxRepairs: 2 });
     expect(config.writes.undeclared).toBe("warn");
     expect(config.workflows["standard"]).toEqual({
-      steps: [{ agent: "coder" }, { agent: "reviewer" }, { agent: "tester" }],
+      steps: ["coder", "reviewer", "tester"].map((agent) => ({ agent, prompt: null })),
       maxRounds: 2,
     });
   });

@@ -23,6 +23,7 @@ test("every key has a description, and its default is the one that holds", () =>
     "providers.NAME.command",
     "workflows.NAME.steps",
     "workflows.NAME.steps[].agent",
+    "workflows.NAME.steps[].prompt",
     "followUps[].on",
     "followUps[].prompt",
   ]);

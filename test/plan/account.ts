@@ -32,6 +32,8 @@ interface Claim {
 const SPENDS_A_RETRY: ReadonlySet<FailureCause> = new Set(["transient", "rate-limit", "stalled", "crashed"]);
 const SPENDS_A_FRESH_SESSION: ReadonlySet<FailureCause> = new Set(["context-overflow", "no-result"]);
 const SPENDS_A_CONTINUATION: ReadonlySet<FailureCause> = new Set(["turn-limit", "engine-crash"]);
+/** What each step, and each visit to one, has for itself. */
+const NOTHING_OF_A_STEP = { retries: 0, continuations: 0, freshSessions: 0 };
 const WAITS_FREELY: ReadonlySet<FailureCause> = new Set([
   "usage-limit",
   "auth",
@@ -51,6 +53,10 @@ export class Account {
   readonly line = new Map<TaskKey, Claim>();
   readonly probes = new Map<string, TaskKey>();
   readonly #spent = new Map<TaskKey, Ledger>();
+  /** How many steps of its workflow each task has behind it; all of them before it may merge. */
+  readonly #passed = new Map<TaskKey, number>();
+  /** Tasks whose last reject waits for a person. */
+  readonly #rejected = new Set<TaskKey>();
   readonly #limits: Limits;
 
   constructor(limits: Limits) {
@@ -69,6 +75,7 @@ export class Account {
       if (other !== undefined) throw new BrokenPromise("gate", `${key} probes ${task.provider} beside ${other}`);
       this.probes.set(task.provider, key);
     }
+    this.#checkStep(task);
     this.#checkOvertaking(task, target);
     this.running.add(key);
     this.line.delete(key);
@@ -81,7 +88,8 @@ export class Account {
   endAgent(task: TaskRecord): void {
     const key = taskKey(task);
     this.running.delete(key);
-    if (this.probes.get(task.provider) === key) this.probes.delete(task.provider);
+    // By name: the task may be at a step of another provider by now.
+    for (const [provider, probe] of this.probes) if (probe === key) this.probes.delete(provider);
   }
 
   notStarted(task: TaskRecord): void {
@@ -117,23 +125,81 @@ export class Account {
     this.#mustBe(task, isEnd, cause);
   }
 
+  /** A step ended well. `verdict`: what a later step said; null for the first. */
+  finishStep(task: TaskRecord, verdict: "approve" | "reject" | null, isPaused: boolean): void {
+    const key = taskKey(task);
+    const passed = this.passedBy(key);
+    const spent = this.spentBy(key);
+    const goesOn = task.state === "ready" || (isPaused && task.wait?.code === "paused");
+    if (passed > 0 && verdict === "reject") {
+      if (spent.rounds >= task.workflow.maxRounds) {
+        this.#rejected.add(key);
+        return this.#mustBe(task, task.wait?.code === "review", "too many rejects");
+      }
+      this.#backToFirst(key, { rounds: spent.rounds + 1 });
+      return this.#mustBe(task, goesOn && task.nextTurn.kind === "rejected", "a reject");
+    }
+    this.pass(task);
+    if (passed + 1 === task.workflow.steps.length) {
+      return this.#mustBe(task, task.state === "merging" || task.state === "succeeded" || !goesOn, "the last step");
+    }
+    this.#mustBe(task, goesOn && task.nextTurn.kind === "review", `step ${passed + 1}`);
+  }
+
+  /** A step is done: it approved, or a person went on in spite of it. */
+  pass(task: TaskRecord): void {
+    const key = taskKey(task);
+    const passed = this.passedBy(key) + 1;
+    this.#passed.set(key, passed);
+    this.#rejected.delete(key);
+    if (passed < task.workflow.steps.length) this.#spent.set(key, { ...this.spentBy(key), ...NOTHING_OF_A_STEP });
+  }
+
+  passedBy(key: TaskKey): number {
+    return this.#passed.get(key) ?? 0;
+  }
+
+  #backToFirst(key: TaskKey, spent: Partial<Ledger>): void {
+    this.#passed.set(key, 0);
+    this.#spent.set(key, { ...this.spentBy(key), ...NOTHING_OF_A_STEP, ...spent });
+  }
+
+  #checkStep(task: TaskRecord): void {
+    const key = taskKey(task);
+    const passed = this.passedBy(key);
+    if (task.step !== passed)
+      throw new BrokenPromise("steps", `${key} starts step ${task.step} after ${passed} were passed`);
+    const provider = task.workflow.steps[passed]?.provider;
+    if (task.provider !== provider)
+      throw new BrokenPromise("steps", `${key} runs on ${task.provider}, not ${provider}`);
+  }
+
+  /** Nothing merges or counts as done before each of its steps has passed it as it is. */
+  #checkAllPassed(task: TaskRecord, what: string): void {
+    const passed = this.passedBy(taskKey(task));
+    if (passed === task.workflow.steps.length) return;
+    throw new BrokenPromise("steps", `${taskKey(task)} ${what} after ${passed} of ${task.workflow.steps.length} steps`);
+  }
+
   repair(task: TaskRecord): void {
     const key = taskKey(task);
     const spent = this.spentBy(key);
     if (spent.repairs >= this.#limits.repairs)
       return this.#mustBe(task, task.wait?.code === "verify", "too many repairs");
-    this.#spent.set(key, { ...spent, repairs: spent.repairs + 1 });
+    this.#backToFirst(key, { repairs: spent.repairs + 1 });
     this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "repair", "a repair");
   }
 
-  /** An operator's retry opens all ledgers anew; attempts only count up. */
-  retry(key: TaskKey): void {
+  /** An operator's retry opens all ledgers anew; attempts only count up. What was rejected is for the first step. */
+  retry(key: TaskKey, isVerifyRed: boolean): void {
+    if (isVerifyRed || this.#rejected.delete(key)) this.#passed.set(key, 0);
     this.#spent.set(key, { ...EMPTY_LEDGER, attempts: this.spentBy(key).attempts });
   }
 
   startMerge(task: TaskRecord, target: string): void {
     const key = taskKey(task);
     if (this.done.has(key)) throw new BrokenPromise("once", `${key} is merged again`);
+    this.#checkAllPassed(task, "is merged");
     const other = this.merging.get(target);
     if (other !== undefined) throw new BrokenPromise("once", `${key} is merged into ${target} beside ${other}`);
     this.merging.set(target, key);
@@ -151,7 +217,10 @@ export class Account {
       if (!this.line.has(key)) this.line.set(key, { target, writes: task.spec.writes ?? [] });
     } else if (to !== "ready" && to !== "running") this.line.delete(key);
     if (isEnded(to) || to === "blocked" || to === "pending") this.holders.delete(key);
-    if (to === "succeeded") this.done.add(key);
+    if (to === "succeeded") {
+      this.#checkAllPassed(task, "counts as done");
+      this.done.add(key);
+    }
   }
 
   release(key: TaskKey): void {
@@ -162,6 +231,7 @@ export class Account {
   forget(key: TaskKey): void {
     this.release(key);
     this.#spent.delete(key);
+    this.#passed.delete(key);
   }
 
   /** The engine died: agents and merges with it, and the line of those who asked, which is not stored. */
@@ -210,7 +280,7 @@ export class Account {
     const found = `${task.state}${task.wait === null ? "" : ` (${task.wait.code})`}, next turn ${task.nextTurn.kind}`;
     if (!isAsExpected) throw new BrokenPromise("consequence", `${key} is ${found} after ${because}`);
     const spent = this.spentBy(key);
-    for (const name of ["attempts", "retries", "continuations", "freshSessions", "repairs"] as const) {
+    for (const name of ["attempts", "retries", "continuations", "freshSessions", "repairs", "rounds"] as const) {
       if (task.ledger[name] === spent[name]) continue;
       throw new BrokenPromise(
         "ledgers",

@@ -5,18 +5,23 @@ import { checkGraph, longestPaths } from "../../src/plan/graph.ts";
 import { endAttempt, endMerge, type AttemptEnd } from "../../src/plan/outcomes.ts";
 import {
   newTask,
+  singleStep,
   taskKey,
   type PlanRecord,
   type TaskKey,
   type TaskRecord,
   type TaskSpec,
+  type Workflow,
 } from "../../src/plan/records.ts";
 import { normalizeTask } from "../../src/plan/schema.ts";
 import type { FailureCause } from "../../src/plan/failure-cause.ts";
 
 export const NOW_MS = 1_000_000_000;
 
-export type TaskOptions = Partial<Omit<TaskSpec, "id">> & { readonly provider?: string };
+export type TaskOptions = Partial<Omit<TaskSpec, "id">> & {
+  readonly provider?: string;
+  readonly steps?: Workflow;
+};
 
 export function settingsOf(more: Partial<BoardSettings> = {}): BoardSettings {
   return {
@@ -46,9 +51,14 @@ export function planRecord(id: string, more: Partial<PlanRecord> = {}): PlanReco
 let nextOrdinal = 0;
 
 export function makeTask(planId: string, id: string, options: TaskOptions = {}): TaskRecord {
-  const { provider = "alpha", ...spec } = options;
+  const { provider = "alpha", steps: workflow, ...spec } = options;
   nextOrdinal += 1;
-  return newTask(planId, nextOrdinal, { ...normalizeTask({ id, prompt: "x" }), ...spec }, provider);
+  return newTask(
+    planId,
+    nextOrdinal,
+    { ...normalizeTask({ id, prompt: "x" }), ...spec },
+    workflow ?? singleStep(spec.agent ?? "coder", provider),
+  );
 }
 
 /** Puts a plan on the board. `tasks`: id to what is special about it. */

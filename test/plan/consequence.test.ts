@@ -13,6 +13,7 @@ const anyLedger: fc.Arbitrary<Ledger> = fc.record({
   continuations: fc.integer({ min: 0, max: 6 }),
   freshSessions: fc.integer({ min: 0, max: 2 }),
   repairs: fc.integer({ min: 0, max: 3 }),
+  rounds: fc.integer({ min: 0, max: 3 }),
 });
 
 describe("R1: what follows from a bad end, row by row of the design's table", () => {

@@ -7,7 +7,7 @@ import {
 } from "../../src/plan/decomposition.ts";
 import { parsePlan } from "../../src/plan/schema.ts";
 
-const NAMES = { agents: ["orchestrator", "coder", "tester"], workflows: [] };
+const NAMES = { agents: ["orchestrator", "coder", "tester"], workflows: {} };
 const TASK = { id: "a", title: "A", prompt: "do a" };
 
 describe("D1: a goal becomes tasks", () => {

@@ -4,7 +4,10 @@ import { AppError, type ErrorCode } from "../../src/errors.ts";
 import { freeId, slugOf } from "../../src/plan/plan-id.ts";
 import { MAX_PROMPT_CHARACTERS, parsePlan, TASK_ID_PATTERN, type PlanDraft } from "../../src/plan/schema.ts";
 
-const NAMES = { agents: ["coder", "reviewer", "tester"], workflows: ["standard", "review"] };
+const NAMES = {
+  agents: ["coder", "reviewer", "tester"],
+  workflows: { standard: { steps: [{ agent: "coder" }] }, review: { steps: [{ agent: "tester" }] } },
+};
 const TASK = { id: "a", prompt: "do it" };
 
 describe("a bad plan is refused with one clear error that names what and where", () => {
@@ -222,7 +225,7 @@ describe("a good plan is taken as it is", () => {
         agent: fc.constantFrom(...NAMES.agents),
         writes: fc.array(fc.constantFrom("src/**", "docs/*.md", "a.ts"), { maxLength: 3 }),
         onFailure: fc.constantFrom("hard", "soft", "skip"),
-        workflow: fc.constantFrom(...NAMES.workflows),
+        workflow: fc.constantFrom(...Object.keys(NAMES.workflows)),
         verify: fc.array(text, { maxLength: 2 }),
         merge: fc.constantFrom("auto", "manual", "none"),
         timeoutMinutes: fc.integer({ min: 1, max: 10_080 }),

@@ -17,7 +17,7 @@ import { isEnded, type TaskState } from "../../src/plan/task-state.ts";
 import { Account, BrokenPromise } from "./account.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { checkBounds, checkIdle, checkOrderOfStarts, checkRestored, checkStart } from "./simulation-checks.ts";
-import { randomEdit, randomSpec } from "./simulation-plans.ts";
+import { randomEdit, randomSpec, randomWorkflow } from "./simulation-plans.ts";
 
 export interface SimulationOptions {
   readonly maxTasks: number;
@@ -128,7 +128,7 @@ export class World {
   }
 
   makeTask(planId: string, spec: TaskRecord["spec"]): TaskRecord {
-    const task = newTask(planId, this.nextOrdinal, spec, this.random.pick(["alpha", "beta"]));
+    const task = newTask(planId, this.nextOrdinal, spec, randomWorkflow(this.random));
     this.nextOrdinal += 1;
     this.#insert(task);
     return task;
@@ -338,12 +338,15 @@ export class World {
   #control(action: TaskAction, name: string): void {
     const isTask = name.includes("/");
     const leaving = this.plans.flatMap(({ tasks }) => tasks.filter(({ wish }) => wish === "cancel" || wish === "skip"));
+    const before = new Map(this.plans.flatMap(({ tasks }) => tasks.map((task) => [taskKey(task), task.wait?.code])));
     const keys = isTask ? [name as TaskKey] : controlPlan(this.board, name, action, this.nowMs);
     for (const key of keys) {
       // A retry of one that goes already is done: it spends nothing and gives nothing back.
       const goesOn = isTask && isUnderWay(this.board.node(key));
       if (isTask) controlTask(this.board, key, action, this.nowMs);
-      if (action === "retry" && !goesOn) this.account.retry(key);
+      // Somebody who approves vouches for the step that rejected.
+      if (action === "approve" && before.get(key) === "review") this.account.pass(this.board.node(key).record);
+      if (action === "retry" && !goesOn) this.account.retry(key, before.get(key) === "verify");
       if (action === "release") this.account.release(key);
     }
     for (const task of action === "pause" || action === "resume" ? leaving : []) {
@@ -360,6 +363,9 @@ export class World {
     const { wish } = record;
     endAttempt(this.board, key, end, this.nowMs, this.random.next());
     this.account.endAgent(record);
+    if (end.type === "succeeded" && (wish === null || wish === "pause")) {
+      this.account.finishStep(record, end.verdict?.type ?? null, wish === "pause");
+    }
     this.#stopping.delete(key);
     if (end.type === "stopped" && wish === null && record.state !== "ready") {
       throw new BrokenPromise("wishes", `${key} was resumed before its agent ended, and is ${record.state}`);
@@ -372,7 +378,11 @@ export class World {
     const { random } = this;
     const chance = random.next();
     if (this.#stopping.has(key) && chance < 0.8) return { type: "stopped" };
-    if (chance < 0.6) return { type: "succeeded", hasChanges: random.chance(0.8), message: null };
+    if (chance < 0.6) {
+      const isReview = this.account.passedBy(key) > 0;
+      const verdict = isReview ? ({ type: random.chance(0.3) ? "reject" : "approve", words: "x" } as const) : null;
+      return { type: "succeeded", hasChanges: random.chance(0.8), message: null, verdict };
+    }
     if (chance < 0.62) return { type: "interrupted" };
     if (chance < 0.64) {
       const command = `orchestrator retry ${key}`;

@@ -1,6 +1,6 @@
 /** Random tasks, and random edits of plans that are under way. */
 import { longestPaths } from "../../src/plan/graph.ts";
-import { taskKey, type TaskRecord, type TaskSpec } from "../../src/plan/records.ts";
+import { taskKey, type TaskRecord, type TaskSpec, type Workflow } from "../../src/plan/records.ts";
 import { normalizeTask } from "../../src/plan/schema.ts";
 import { FILES_OF } from "./account.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -22,6 +22,15 @@ export function randomSpec(random: SeededRandom, id: string, earlier: readonly T
     priority: random.below(3),
     ...(random.chance(0.3) ? { retries: random.below(2) } : {}),
   });
+}
+
+/** One step for most; else later ones that judge, on providers of their own. */
+export function randomWorkflow(random: SeededRandom): Workflow {
+  const count = random.chance(0.6) ? 1 : 2 + random.below(2);
+  const steps = Array.from({ length: count }, (_, index) => {
+    return { agent: `role${index}`, provider: random.pick(["alpha", "beta"]), prompt: null };
+  });
+  return { steps, maxRounds: random.below(3) };
 }
 
 /** A person changes a plan while it runs: adds tasks behind what is there, or changes and drops what has not begun. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { controlTask } from "../../src/plan/controls.ts";
+import { singleStep } from "../../src/plan/records.ts";
 import { tellTask } from "../../src/plan/tell.ts";
 import { promptFor, type PromptFacts } from "../../src/scheduler/prompt.ts";
 import type { PlanSettings } from "../../src/scheduler/settings.ts";
@@ -172,7 +173,9 @@ test("the folder passes on from a task that was skipped, and what it left there 
 function continueTask(message: string): void {
   const told = tellTask(world.parts.board, "p/a", message, Date.now());
   if (told.type !== "follow-up") throw new Error(`not a follow-up but ${told.type}`);
-  world.scheduler.commit(() => applyEdit(world.parts, "p", { add: [told.spec], change: [], drop: [] }, () => "claude"));
+  world.scheduler.commit(() =>
+    applyEdit(world.parts, "p", { add: [told.spec], change: [], drop: [] }, () => singleStep("coder", "claude")),
+  );
 }
 
 const FACTS: PromptFacts = {
@@ -202,6 +205,8 @@ const FACTS: PromptFacts = {
   dependencies: [],
   lastWords: null,
   hasTools: true,
+  mayWrite: true,
+  step: null,
   mail: [],
 };
 

@@ -12,12 +12,14 @@ import { systemIds } from "../../src/ids.ts";
 import { Board } from "../../src/plan/board.ts";
 import { DEFAULT_RETRY_SETTINGS } from "../../src/plan/consequence.ts";
 import { standingOf } from "../../src/plan/explain.ts";
+import { singleStep } from "../../src/plan/records.ts";
 import { parsePlan, type TaskInput } from "../../src/plan/schema.ts";
 import { endLeftovers } from "../../src/process/leftovers.ts";
 import { ProcessManager } from "../../src/process/process-manager.ts";
 import type { Parts } from "../../src/scheduler/parts.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import type { PlanSettings } from "../../src/scheduler/settings.ts";
+import { workflowOf } from "../../src/scheduler/workflow-of.ts";
 import { insertPlan } from "../../src/scheduler/submit.ts";
 import { openStore } from "../../src/store/store.ts";
 
@@ -40,7 +42,8 @@ export const SETTINGS: PlanSettings = {
     parentQuietMs: 120_000,
     deadlinesMs: { parent: 600_000, orchestrator: 600_000, human: 86_400_000 },
   },
-  workflows: [],
+  workflows: {},
+  proposals: { policy: "ask", maxDepth: 2, maxPerTask: 10 },
   startsAlone: true,
 };
 
@@ -127,7 +130,7 @@ export class World {
   ): void {
     const draft = parsePlan(
       { tasks: tasks.map((task) => ({ agent: "command", ...task })) },
-      { agents: ["command", "coder"], workflows: [] },
+      { agents: ["command", "coder"], workflows: this.settings.workflows },
     );
     this.scheduler.commit(() =>
       insertPlan(this.parts, {
@@ -140,7 +143,8 @@ export class World {
         isPaused: false,
         // Shorter than a plan may ask for.
         tasks: draft.tasks.map((task) => ({ ...task, timeoutMinutes: more.timeoutMinutes ?? task.timeoutMinutes })),
-        providerOf: () => more.provider ?? "command",
+        workflowOf: (spec) =>
+          more.provider === undefined ? workflowOf(this.settings, spec) : singleStep(spec.agent, more.provider),
         text: "{}",
         file: null,
         settings: JSON.stringify(this.settings),

@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FAILURE_CAUSES } from "../../src/plan/failure-cause.ts";
-import type { Budget, ProviderHealth, TaskRecord, TaskSpec } from "../../src/plan/records.ts";
+import {
+  TURN_KINDS as NEXT_TURN_KINDS,
+  type Budget,
+  type ProviderHealth,
+  type TaskRecord,
+  type TaskSpec,
+} from "../../src/plan/records.ts";
 import { TASK_STATES, WAIT_CODES } from "../../src/plan/task-state.ts";
 import { ATTEMPT_OUTCOMES, ATTEMPT_STATES, type AttemptRow } from "../../src/store/attempts.ts";
 import { MERGE_STATES, type MergeRow } from "../../src/store/merges.ts";
@@ -72,6 +78,15 @@ const spec: fc.Arbitrary<Omit<TaskSpec, "id">> = record({
 });
 
 const task: fc.Arbitrary<Omit<TaskRecord, "planId" | "id" | "ordinal" | "spec">> = record({
+  workflow: record({
+    steps: fc.array(record({ agent: anyText, provider: anyText, prompt: orNull(anyText) }), {
+      minLength: 1,
+      maxLength: 3,
+    }),
+    maxRounds: whole,
+  }),
+  step: whole,
+  proposedBy: orNull(anyText),
   provider: anyText,
   state: fc.constantFrom(...TASK_STATES),
   wait: orNull(
@@ -85,9 +100,16 @@ const task: fc.Arbitrary<Omit<TaskRecord, "planId" | "id" | "ordinal" | "spec">>
   stage: fc.constantFrom("work", "merge"),
   cause: orNull(fc.constantFrom(...FAILURE_CAUSES)),
   message: orNull(anyText),
-  ledger: record({ attempts: whole, retries: whole, continuations: whole, freshSessions: whole, repairs: whole }),
+  ledger: record({
+    attempts: whole,
+    retries: whole,
+    continuations: whole,
+    freshSessions: whole,
+    repairs: whole,
+    rounds: whole,
+  }),
   nextTurn: record({
-    kind: fc.constantFrom("start", "again", "hand-over", "repair", "message"),
+    kind: fc.constantFrom(...NEXT_TURN_KINDS),
     note: orNull(anyText),
   }),
   wish: orNull(fc.constantFrom("cancel", "pause", "skip")),
@@ -109,6 +131,9 @@ const work: fc.Arbitrary<TaskWork> = record({
 
 const attempt: fc.Arbitrary<Omit<AttemptRow, "id" | "planId" | "taskId">> = record({
   number: whole,
+  step: whole,
+  report: orNull(record({ status: anyText, summary: anyText, verdict: anyText })),
+  headSha: orNull(anyText),
   role: anyText,
   provider: anyText,
   kind: anyText,
@@ -117,7 +142,7 @@ const attempt: fc.Arbitrary<Omit<AttemptRow, "id" | "planId" | "taskId">> = reco
   pid: orNull(whole),
   processStart: orNull(anyText),
   sessionId: orNull(anyText),
-  turnKind: fc.constantFrom("start", "again", "hand-over", "repair", "message"),
+  turnKind: fc.constantFrom(...NEXT_TURN_KINDS),
   startedAtMs: whole,
   endedAtMs: whole,
   outcome: orNull(fc.constantFrom(...ATTEMPT_OUTCOMES)),

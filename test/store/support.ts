@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { systemClock, type Clock } from "../../src/clock.ts";
-import { newTask, type TaskRecord, type TaskSpec } from "../../src/plan/records.ts";
+import { newTask, singleStep, type TaskRecord, type TaskSpec } from "../../src/plan/records.ts";
 import type { AttemptRow } from "../../src/store/attempts.ts";
 import type { PlanRow } from "../../src/store/plans.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
@@ -72,7 +72,7 @@ export function sampleTask(planId: string, id: string, ordinal: number, changes:
       continues: null,
       ...changes,
     },
-    "claude",
+    singleStep("coder", "claude"),
   );
 }
 
@@ -87,6 +87,9 @@ export function sampleAttempt(
     planId,
     taskId,
     number: 1,
+    step: 0,
+    report: null,
+    headSha: null,
     role: "coder",
     provider: "claude",
     kind: "claude",

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
+import { tokensOf } from "./history.ts";
 import type { Operation } from "./operation.ts";
 
 const input = z.strictObject({
@@ -7,6 +8,7 @@ const input = z.strictObject({
   task: z.string().max(200).optional().describe("One task: PLAN/TASK."),
   turns: z.boolean().optional().describe("The conversation of the task's agent instead of its events."),
   since: z.number().int().min(0).optional(),
+  before: z.number().int().min(0).optional().describe("With `turns`: those before the turn of this id."),
   limit: z.number().int().min(1).max(1000).optional(),
 });
 
@@ -26,6 +28,17 @@ const output = z.object({
     }),
   ),
   turns: z.array(z.object({ id: z.number(), at: z.string(), attempt: z.string(), kind: z.string(), text: z.string() })),
+  /** With `turns`: what each attempt was and used up. */
+  attempts: z.array(
+    z.object({
+      id: z.string(),
+      number: z.number(),
+      provider: z.string(),
+      outcome: z.string().nullable(),
+      costUsd: z.number().nullable(),
+      tokens: z.object({ input: z.number(), output: z.number(), cached: z.number() }).nullable(),
+    }),
+  ),
 });
 
 type Input = z.infer<typeof input>;
@@ -56,8 +69,10 @@ export const readLog: Operation<Input, Output> = {
           ...(planId === null ? {} : { planId }),
           ...(taskId === null ? {} : { taskId }),
         });
-    const turns =
-      isConversation && planId !== null && taskId !== null ? store.turns.listByTask(planId, taskId, { limit }) : [];
+    const told = isConversation && planId !== null && taskId !== null ? { planId, taskId } : null;
+    const page = { limit, ...(value.before === undefined ? {} : { beforeId: value.before }) };
+    const turns = told === null ? [] : store.turns.listByTask(told.planId, told.taskId, page);
+    const attempts = told === null ? [] : store.attempts.listByTask(told.planId, told.taskId);
     return {
       summary: isConversation ? `${turns.length} turns.` : `${events.length} events.`,
       seq: store.events.lastSeq(),
@@ -68,6 +83,14 @@ export const readLog: Operation<Input, Output> = {
         attempt: turn.attemptId,
         kind: turn.kind,
         text: turn.text,
+      })),
+      attempts: attempts.map(({ id, number, provider, outcome, costUsd, tokens }) => ({
+        id,
+        number,
+        provider,
+        outcome,
+        costUsd,
+        tokens: tokens === null ? null : tokensOf(tokens),
       })),
     };
   },

@@ -4,8 +4,9 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import { explainTask, standingOf, type Explanation } from "../plan/explain.ts";
 import type { PlanNode, TaskNode } from "../plan/node.ts";
-import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
+import { historyOf, tokensOf } from "./history.ts";
 import type { OperationCall } from "./operation.ts";
 import { openQuestions, questionHeadline } from "./open-questions.ts";
 import { cutEnd, spanOf } from "./shapes.ts";
@@ -23,7 +24,6 @@ const MAX_NOTE_IN_LONG_LIST = 80;
 const MAX_LIST = 4_000;
 const MAX_LIST_WITH_WHY = 20_000;
 const MAX_TEXT = 12_000;
-const MAX_TURNS = 40;
 
 export async function reportStatus(app: App, value: TaskStatusInput, call: OperationCall): Promise<TaskStatusOutput> {
   const only = value.task !== undefined ? await app.findTask(value.task) : null;
@@ -225,6 +225,7 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
     agent: record.spec.agent,
     prompt: cutEnd(record.spec.prompt, 2_000),
     dependsOn: [...record.spec.dependsOn],
+    ...(record.spec.continues === null ? {} : { continues: record.spec.continues }),
     writes: record.spec.writes === null ? null : [...record.spec.writes],
     branch: work?.branch ?? null,
     worktree: work?.worktree ?? null,
@@ -247,19 +248,13 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
       startedAt: new Date(attempt.startedAtMs).toISOString(),
       endedAt: attempt.endedAtMs === null ? null : new Date(attempt.endedAtMs).toISOString(),
       costUsd: attempt.costUsd,
+      ...(attempt.tokens === null ? {} : { tokens: tokensOf(attempt.tokens) }),
       denied: attempt.denials.slice(0, 20).map((denial) => cutEnd(denial, 200)),
     })),
     ...(include.has("output") ? { output: lastPage(attempts.at(-1)?.finalText ?? "", offset) } : {}),
     ...(include.has("diff") ? { diff: page(await app.diffOf(taskKey(record)), offset) } : {}),
-    ...(include.has("history") ? { history: history(app, taskKey(record)) } : {}),
+    ...(include.has("history") ? { history: historyOf(app.parts.store, record, offset) } : {}),
   };
-}
-
-function history(app: App, key: TaskKey): TaskDetail["history"] {
-  const { record } = app.parts.board.node(key);
-  return app.parts.store.turns
-    .listByTask(record.planId, record.id, { limit: MAX_TURNS })
-    .map((turn) => ({ kind: turn.kind, text: cutEnd(turn.text, 1_000), at: new Date(turn.atMs).toISOString() }));
 }
 
 function page(text: string, offset: number): string {

@@ -45,6 +45,8 @@ const attemptSchema = z.object({
   startedAt: z.string(),
   endedAt: z.string().nullable(),
   costUsd: z.number().nullable(),
+  /** Of this turn alone; left out when its CLI did not say. */
+  tokens: z.object({ input: z.number(), output: z.number(), cached: z.number() }).optional(),
   /** Tools that were denied to the agent. */
   denied: z.array(z.string()),
 });
@@ -98,7 +100,10 @@ const detailSchema = taskSchema.extend({
   attempts: z.array(attemptSchema),
   output: z.string().optional(),
   diff: z.string().optional(),
-  history: z.array(z.object({ kind: z.string(), text: z.string(), at: z.string() })).optional(),
+  /** The task whose agent's conversation goes on in this one. */
+  continues: z.string().optional(),
+  /** The latest of its conversation, oldest first; the first entry says how to get what came before. */
+  history: z.array(z.object({ attempt: z.number(), kind: z.string(), text: z.string(), at: z.string() })).optional(),
 });
 
 const output = z.object({
@@ -175,6 +180,6 @@ function detailText(task: TaskDetail): string {
     task.verifyOutput === null ? null : `verify output:\n${task.verifyOutput}`,
     task.output === undefined ? null : `output:\n${task.output}`,
     task.diff === undefined ? null : `diff:\n${task.diff}`,
-    ...(task.history ?? []).map((turn) => `[${turn.kind}] ${turn.text}`),
+    ...(task.history ?? []).map((turn) => `[${turn.kind}, attempt ${turn.attempt}] ${turn.text}`),
   );
 }

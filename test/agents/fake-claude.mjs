@@ -51,7 +51,15 @@ async function turn(first) {
   const spoken = { id: `m${number}`, role: "assistant", model: "m", content: [{ type: "text", text }] };
   print({ type: "assistant", message: spoken });
   const is_error = exitCode !== 0;
-  print({ type: "result", subtype: "success", is_error, result: text, num_turns: 1, total_cost_usd: number });
+  print({
+    type: "result",
+    subtype: "success",
+    is_error,
+    result: text,
+    num_turns: 1,
+    total_cost_usd: number,
+    modelUsage: {},
+  });
   return exitCode;
 }
 

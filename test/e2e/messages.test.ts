@@ -260,3 +260,45 @@ test("`orchestrator tell` says it from the command line and from standard input"
   expect(heard).toContain("PIPED\nOVER TWO LINES");
   expect((await orchestrator(["logs", "p/a"])).out).toContain("the operator says: BY-HAND");
 });
+
+test("S2: each turn's prompts, answers and use are read back after a restart, in order, page by page", async () => {
+  script(1, "echo one > a.txt");
+  await submit({ merge: "manual" });
+  await repo.untilState("p/a", "waiting:manual-merge");
+  const long = "0123456789".repeat(500);
+  for (let number = 2; number < 8; number += 1) {
+    await tell("p/a", `MESSAGE-${number} ${long}`);
+    await until("its turn has ended", async () => (await repo.task("p/a")).attempts.length === number);
+    await repo.untilState("p/a", "waiting:manual-merge");
+  }
+  await repo.killEngine();
+  repo.closeClients();
+
+  const { attempts, history } = await repo.task("p/a", ["history"]);
+  expect(attempts.map(({ number, costUsd, tokens }) => [number, costUsd, tokens])).toEqual(
+    [1, 2, 3, 4, 5, 6, 7].map((number) => [number, 1, { input: 0, output: 0, cached: 0 }]),
+  );
+  const texts: string[] = [];
+  let page = history ?? [];
+  for (let pages = 0; pages < 20; pages += 1) {
+    texts.unshift(...page.filter(({ text }) => !text.startsWith("…")).map(({ text }) => text));
+    const offset = /call again with offset: (\d+)$/.exec(page[0]?.text ?? "")?.[1];
+    if (offset === undefined) break;
+    const { task } = await repo.status({ task: "p/a", include: ["history"], offset: Number(offset) });
+    page = task?.history ?? [];
+  }
+  expect(texts.filter((text) => text.startsWith("answer")).map((text) => Number(text.split(" ")[1]))).toEqual([
+    1, 2, 3, 4, 5, 6, 7,
+  ]);
+  const cut = texts.filter((text) => text.includes("MESSAGE-"));
+  expect(cut).toHaveLength(6);
+  expect(cut[0]).toMatch(/… \(\d+ more characters: orchestrator logs p\/a --turns\)$/);
+
+  const whole = await orchestrator(["logs", "p/a", "--turns"]);
+  expect(whole.out).toContain(`MESSAGE-7 ${long}`);
+  expect(whole.out.match(/^attempt \d \(claude\): succeeded, .*\$1\.00/gm)).toHaveLength(7);
+  const rows = (await orchestrator(["logs", "p/a", "--turns", "--json"])).out.trim().split("\n");
+  const read = rows.map((row) => JSON.parse(row) as { id: number; number: number; kind: string; text: string });
+  expect(read.map(({ id }) => id)).toEqual(read.map(({ id }) => id).toSorted((left, right) => left - right));
+  expect(read.filter(({ kind }) => kind === "prompt").map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+});

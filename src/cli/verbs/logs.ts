@@ -1,11 +1,12 @@
 /** `orchestrator logs`: events from the first on, of everything, a plan or a task; or a task's conversation. */
 import { AppError } from "../../errors.ts";
 import type { StoredEvent } from "../../events/event.ts";
-import { openEngineSession, type EngineSession } from "../engine-session.ts";
+import { openEngineSession, type EngineSession, type Output } from "../engine-session.ts";
 import { EventFeed } from "../event-feed.ts";
 import { EXIT, type ExitCode } from "../exit-codes.ts";
 import { callByName, type Subject } from "../plan-or-task.ts";
 import { renderLogLine } from "../render-event.ts";
+import { renderCost } from "../render-time.ts";
 import { styled, type Line } from "../styled.ts";
 import type { Terminal } from "../terminal.ts";
 import type { Invocation, VerbRunner } from "../verb.ts";
@@ -83,7 +84,22 @@ function isAbout(event: StoredEvent, plan: string | null, task: string | null): 
   return plan === null || event.planId === plan;
 }
 
-const MAX_TURNS = 1000;
+type Log = Output<"read_log">;
+
+/** All of it, in order: pages come from the end. */
+async function readTurns(
+  session: EngineSession,
+  task: string,
+): Promise<{ readonly turns: Log["turns"]; readonly attempts: Log["attempts"] }> {
+  const pages: Log["turns"][] = [];
+  let before: { readonly before?: number } = {};
+  for (;;) {
+    const { turns, attempts }: Log = await session.call("read_log", { task, turns: true, limit: PAGE, ...before });
+    pages.unshift(turns);
+    if (turns.length < PAGE) return { turns: pages.flat(), attempts };
+    before = { before: turns[0]?.id ?? 0 };
+  }
+}
 
 async function printTurns(
   session: EngineSession,
@@ -91,13 +107,28 @@ async function printTurns(
   invocation: Invocation,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const { turns } = await session.call("read_log", { task, turns: true, limit: MAX_TURNS });
+  const { turns, attempts } = await readTurns(session, task);
+  const byId = new Map(attempts.map((attempt) => [attempt.id, attempt]));
+  let shown: string | null = null;
   for (const turn of turns) {
-    if (invocation.json) terminal.printJson(turn);
-    else {
-      const lines = turn.text.replaceAll("\r\n", "\n").trimEnd().split("\n");
-      terminal.print([styled(`[${turn.kind}]`, "bold"), ` ${turn.at}`], ...lines.map((line): Line => [`  ${line}`]));
+    const attempt = byId.get(turn.attempt);
+    if (invocation.json) {
+      terminal.printJson({ ...turn, number: attempt?.number ?? null });
+      continue;
     }
+    if (attempt !== undefined && attempt.id !== shown) terminal.print(attemptLine(attempt));
+    shown = turn.attempt;
+    const lines = turn.text.replaceAll("\r\n", "\n").trimEnd().split("\n");
+    terminal.print([styled(`[${turn.kind}]`, "bold"), ` ${turn.at}`], ...lines.map((line): Line => [`  ${line}`]));
   }
   return EXIT.succeeded;
+}
+
+function attemptLine({ number, provider, outcome, costUsd, tokens }: Log["attempts"][number]): Line {
+  const used = tokens === null ? "" : `, ${tokens.input} tokens in (${tokens.cached} cached), ${tokens.output} out`;
+  const cost = renderCost(costUsd);
+  return [
+    styled(`attempt ${number} (${provider})`, "bold"),
+    `: ${outcome ?? "under way"}${used}${cost === null ? "" : `, ${cost}`}`,
+  ];
 }

@@ -33,6 +33,12 @@ export async function queueWorktreeAt(core: RepositoryCore, target: string, sha:
   return path;
 }
 
+/** Does nothing when it is gone. */
+export async function deleteQueueWorktree(core: RepositoryCore, target: string): Promise<void> {
+  const record = await findRecord(core.commonDir, queuePath(core, target));
+  if (record?.mark?.kind === "queue") await deleteWorktree(core, record);
+}
+
 /** Deletes the queue's worktrees of all other targets, and folders that are empty then. They hold nothing of value. */
 export async function deleteQueueWorktrees(core: RepositoryCore, keptTargets: ReadonlySet<string>): Promise<void> {
   for (const record of await readRecords(core.commonDir)) {

@@ -24,7 +24,7 @@ import { trailersOf, type CommitTrailers } from "./commit-message.ts";
 import { configuredEmail } from "./identity.ts";
 import { listKept, type KeptRef } from "./kept-refs.ts";
 import { moveTarget, type MoveOptions, type MoveOutcome } from "./move-target.ts";
-import { deleteQueueWorktrees, queueWorktreeAt } from "./queue-worktrees.ts";
+import { deleteQueueWorktree, deleteQueueWorktrees, queueWorktreeAt } from "./queue-worktrees.ts";
 import * as refs from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, runGit, wordsOf, type GitPlace } from "./run-git.ts";
@@ -230,6 +230,15 @@ export class Repository {
     return await this.#core.mutate(() => queueWorktreeAt(this.#core, target, sha));
   }
 
+  /** A worktree of the plan's own, like a queue's, in which the orchestrator role looks around. One caller at a time. */
+  async consultingWorktree(planId: string, sha: string): Promise<string> {
+    return await this.#core.mutate(() => queueWorktreeAt(this.#core, consultingName(planId), sha));
+  }
+
+  async removeConsultingWorktree(planId: string): Promise<void> {
+    await this.#core.mutate(() => deleteQueueWorktree(this.#core, consultingName(planId)));
+  }
+
   /** Deletes the queue's worktrees save those of `keptTargets`. Throws WORKTREE_FAILED. */
   async removeQueueWorktrees(keptTargets: ReadonlySet<string>): Promise<void> {
     await this.#core.mutate(() => deleteQueueWorktrees(this.#core, keptTargets));
@@ -244,6 +253,11 @@ export class Repository {
   async gitMarks(nowMs: number): Promise<StrayMark[]> {
     return await findStrays(this.#core, nowMs);
   }
+}
+
+/** No branch can be named so, so that no target has the same worktree. */
+function consultingName(planId: string): string {
+  return `questions:${planId}`;
 }
 
 async function existingFolder(path: string): Promise<string> {

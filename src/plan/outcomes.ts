@@ -70,7 +70,7 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
       return;
     }
   }
-  noteHealth(board, node, end, nowMs);
+  noteHealth(board, record.provider, end, nowMs);
   if (wish === "cancel" || wish === "skip") return board.carryOutWish(node, wish);
   if (end.type === "asked") return waitForAnswers(board, node, end.wait, wish);
   if (end.type === "succeeded") return finishStep(board, node, end, wish);
@@ -86,8 +86,9 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
   board.carryOutWish(node, wish);
 }
 
-function noteHealth(board: Board, node: TaskNode, end: AttemptEnd, nowMs: number): void {
-  const health = board.provider(node.record.provider);
+/** What a turn's end tells of its provider. */
+export function noteHealth(board: Board, provider: string, end: AttemptEnd, nowMs: number): void {
+  const health = board.provider(provider);
   const before = JSON.stringify(health);
   const isWell = end.type === "succeeded" || end.type === "asked";
   if (isWell || (end.type === "failed" && showsProviderAtWork(end.cause))) noteSuccess(health);

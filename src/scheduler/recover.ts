@@ -13,11 +13,14 @@ import { tidyTask } from "./tidy-task.ts";
 export async function recover(parts: Parts, commit: Commit): Promise<number> {
   const { store, board } = parts;
   // Roots that were stored and never seen to end: also those whose environment carries no mark any more are found.
-  const known = store.attempts.listOpen().flatMap(({ id, pid, processStart }) => {
-    const root = pid === null || processStart === null ? null : { pid, startTime: processStart };
-    return root === null ? [] : [{ attemptId: id, root, members: [] }];
-  });
+  const known = [...store.attempts.listOpen(), ...store.consultations.listOpen()].flatMap(
+    ({ id, pid, processStart }) => {
+      const root = pid === null || processStart === null ? null : { pid, startTime: processStart };
+      return root === null ? [] : [{ attemptId: id, root, members: [] }];
+    },
+  );
   const ended = await parts.endLeftovers(known);
+  endOpenConsultations(parts);
   if (ended > 0) parts.log("warning", `ended ${ended} processes that an earlier engine left behind`, { ended });
 
   for (const health of store.providers.loadAll()) board.restoreProvider(health);
@@ -56,6 +59,16 @@ async function lookUpMerges(parts: Parts): Promise<ReadonlyMap<string, boolean>>
     arrived.set(merge.id, isThere);
   }
   return arrived;
+}
+
+/** Turns of the orchestrator role have ended with the engine; what they were asked is asked again. */
+function endOpenConsultations({ store, clock }: Parts): void {
+  store.transaction(() => {
+    for (const { id } of store.consultations.listOpen()) {
+      const message = "the engine ended while it ran";
+      store.consultations.update(id, { endedAtMs: clock.nowMs(), outcome: "failed", message });
+    }
+  });
 }
 
 function endOpenAttempts(parts: Parts): number {

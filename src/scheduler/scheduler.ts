@@ -22,6 +22,7 @@ import { standingOf } from "../plan/explain.ts";
 import { messageOf } from "../errors.ts";
 import type { NewEvent } from "../events/event.ts";
 import { AttemptRunner } from "./attempt-runner.ts";
+import { Consultant } from "./consultant.ts";
 import { CheckoutWatch } from "./checkout-watch.ts";
 import { mergeTask } from "./merge-task.ts";
 import { undeliveredMail } from "./mail.ts";
@@ -35,6 +36,7 @@ const STOP_LOOK_MS = 200;
 export class Scheduler {
   readonly parts: Parts;
   readonly questions: QuestionDesk;
+  readonly #consultant: Consultant;
   readonly #board: Board;
   readonly #runner: AttemptRunner;
   readonly #watch: CheckoutWatch;
@@ -54,10 +56,11 @@ export class Scheduler {
       clock: parts.clock,
       commit: (work) => this.commit(work),
       settingsOf: (planId) => parts.settingsOf(planId).questions,
-      hasOrchestrator: () => false,
+      hasOrchestrator: (question) => this.#consultant.canBeAsked(question),
       onSettled: (question) => this.#goOnWithAnswer(question),
       onError: (thrown) => this.#fail(thrown),
     });
+    this.#consultant = new Consultant(parts, this.questions, (work) => this.commit(work));
     this.#runner = new AttemptRunner(parts, (work) => this.commit(work), this.questions);
     this.#watch = new CheckoutWatch(parts, (key) => this.#goOn(key));
   }
@@ -69,6 +72,7 @@ export class Scheduler {
     const recovered = await recover(this.parts, (work) => this.commit(work));
     this.#watch.start();
     this.questions.start();
+    this.#consultant.look();
     this.look();
     return { recovered };
   }
@@ -82,12 +86,14 @@ export class Scheduler {
     this.#cancelTimer?.();
     this.#watch.stop();
     this.questions.stop();
+    const consulted = this.#consultant.stop();
     this.#runner.stopAll("shutdown");
     // Checks of merges too, also those that begin between two looks: a merge that is cut off is in line again.
     while (this.#underWay.size > 0) {
       for (const child of this.parts.processes.list()) void child.stop("shutdown");
       await Promise.race([Promise.allSettled(this.#underWay), delay(STOP_LOOK_MS)]);
     }
+    await consulted;
     await this.parts.processes.stopAll("shutdown");
   }
 
@@ -303,6 +309,14 @@ export class Scheduler {
     this.#endedPlans.set(planId, hasEnded);
     store.plans.update(planId, { endedAtMs: hasEnded ? clock.nowMs() : null });
     if (state !== "succeeded" && state !== "failed") return;
+    if (store.consultations.last(planId) !== null) {
+      this.#track(
+        this.#noteTidying(
+          planId,
+          immediate().then(() => this.#consultant.leave(planId)),
+        ),
+      );
+    }
     store.events.append({ planId, taskId: null, attemptId: null, body: { type: "plan-ended", state } });
   }
 

@@ -108,7 +108,9 @@ export class Attempts {
       (name) => `coalesce(sum(tokens ->> '$.${name}'), 0)`,
     );
     this.#usage = connection.prepare(
-      `SELECT coalesce(sum(cost_usd), 0.0), ${sums.join(", ")} FROM attempts WHERE plan_id = ?`,
+      `SELECT coalesce(sum(cost_usd), 0.0), ${sums.join(", ")} FROM (
+         SELECT plan_id, cost_usd, tokens FROM attempts UNION ALL SELECT plan_id, cost_usd, tokens FROM consultations
+       ) WHERE plan_id = ?`,
     );
   }
 
@@ -137,7 +139,7 @@ export class Attempts {
     return this.#table.all(this.#listOpen);
   }
 
-  /** What all attempts of a plan used up, as far as their CLIs told: what a budget is held against. */
+  /** What all attempts and consultations of a plan used up, as far as their CLIs told: what a budget is held against. */
   usageOf(planId: string): StoredTotals & { readonly costUsd: number } {
     const [costUsd = 0, inputTokens = 0, outputTokens = 0, cachedInputTokens = 0] =
       this.#usage.row(planId)?.map(Number) ?? [];

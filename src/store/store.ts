@@ -12,6 +12,7 @@
 import type { Clock } from "../clock.ts";
 import { Attempts } from "./attempts.ts";
 import { Connection, type CommitListener } from "./connection.ts";
+import { Consultations } from "./consultations.ts";
 import { Events } from "./events.ts";
 import { FollowUpRows } from "./follow-ups.ts";
 import { Merges } from "./merges.ts";
@@ -48,6 +49,7 @@ export interface Store {
   readonly roles: RoleDurations;
   readonly requestKeys: RequestKeys;
   readonly questions: Questions;
+  readonly consultations: Consultations;
   readonly followUps: FollowUpRows;
   readonly events: Events;
   /**
@@ -89,6 +91,7 @@ export function openStore(file: string, options: StoreOptions): Store {
       roles: new RoleDurations(connection),
       requestKeys: new RequestKeys(connection, clock),
       questions: new Questions(connection),
+      consultations: new Consultations(connection),
       followUps: new FollowUpRows(connection),
       events: new Events(connection, clock),
       transaction: (work) => connection.transaction(work),

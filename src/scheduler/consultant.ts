@@ -1,0 +1,372 @@
+/**
+ * Asks the orchestrator role what agents ask (DESIGN section 8): all questions of a plan that are at its stage go into
+ * one turn, in one session a plan that is kept and continued.
+ *
+ * Always true: one turn at a time in the whole engine, in a slot outside all limits, so that it answers also where every
+ * slot is taken by agents that wait for it. A question leaves this stage by an answer, by "cannot know", by any failure,
+ * or by its deadline, which stands in its row; nothing here can hold one up. The row of a turn is there before its
+ * process, which carries the mark of an attempt: guard and recovery end it like any other.
+ *
+ * Never: it gives the role no tools of ours, no writing, and no worktree of a task.
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { AgentBackend, ResolvedProvider, TokenUsage, TurnEnd, TurnRequest } from "../agents/backend.ts";
+import { messageOf } from "../errors.ts";
+import { consultationJsonSchema, consultationPrompt, readConsultation } from "../plan/consultation.ts";
+import { noteHealth } from "../plan/outcomes.ts";
+import type { ManagedProcess } from "../process/process-manager.ts";
+import type { QuestionDesk } from "../questions/question-desk.ts";
+import type { QuestionRow } from "../store/questions.ts";
+import { endOf } from "./attempt-end.ts";
+import { environmentFor } from "./attempt-request.ts";
+import type { Commit, Parts } from "./parts.ts";
+import type { PlanSettings, ProviderSettings, RoleSettings } from "./settings.ts";
+
+export const CONSULTED_ROLE = "orchestrator";
+
+/** More in one turn would make its prompt long and its answers shallow. */
+const MAX_QUESTIONS = 20;
+
+interface Role {
+  readonly role: RoleSettings;
+  readonly provider: ProviderSettings;
+  readonly settings: PlanSettings;
+}
+
+interface Turn {
+  readonly planId: string;
+  readonly role: Role;
+  readonly backend: AgentBackend;
+  readonly provider: ResolvedProvider;
+  readonly place: { readonly worktree: string; readonly gitDir: string };
+  readonly ids: readonly string[];
+}
+
+export class Consultant {
+  readonly #parts: Parts;
+  readonly #desk: QuestionDesk;
+  readonly #commit: Commit;
+  #underWay: Promise<void> | null = null;
+  #planId: string | null = null;
+  #child: ManagedProcess | null = null;
+  #isStopped = false;
+
+  constructor(parts: Parts, desk: QuestionDesk, commit: Commit) {
+    this.#parts = parts;
+    this.#desk = desk;
+    this.#commit = commit;
+    parts.store.onCommit((events) => {
+      if (events.some(({ body }) => body.type === "question-routed" && body.stage === "orchestrator")) this.look();
+      else if (events.some(({ body }) => body.type.startsWith("question-"))) this.#endWhenAnswered();
+    });
+  }
+
+  /** The role itself asks nobody but people, and a shell command knows no answers. */
+  canBeAsked({ planId, role }: QuestionRow): boolean {
+    const found = this.#roleOf(planId);
+    return role !== CONSULTED_ROLE && found !== null && found.provider.kind !== "command";
+  }
+
+  /** Begins a turn when one is wanted and none is under way. */
+  look(): void {
+    if (this.#underWay !== null || this.#isStopped) return;
+    // Not within the transaction that told of the question; all that are asked in this moment go into one turn.
+    this.#underWay = new Promise<void>((done) => setImmediate(done))
+      .then(() => this.#consult())
+      .catch((thrown: unknown) => {
+        this.#parts.log("error", `the orchestrator role could not be asked: ${messageOf(thrown)}`, {
+          stack: thrown instanceof Error ? thrown.stack : null,
+        });
+        if (!this.#isStopped) this.#passOnAll(this.#waiting(), "it could not be asked");
+      })
+      .finally(() => {
+        this.#underWay = null;
+        this.#planId = null;
+        if (this.#waiting().length > 0) this.look();
+      });
+  }
+
+  /** A plan that is done needs no worktree for its questions any more. */
+  async leave(planId: string): Promise<void> {
+    try {
+      // Its turn is being ended, for nothing of the plan is asked any more.
+      if (this.#planId === planId) await this.#underWay;
+      await this.#parts.repository.removeConsultingWorktree(planId);
+    } catch (thrown) {
+      this.#parts.log("warning", `a worktree for questions of ${planId} stays: ${messageOf(thrown)}`, {});
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    void this.#child?.stop("shutdown");
+    await this.#underWay;
+  }
+
+  #waiting(): QuestionRow[] {
+    if (this.#isStopped) return [];
+    return this.#parts.store.questions.listOpen().filter(({ stage }) => stage === "orchestrator");
+  }
+
+  async #consult(): Promise<void> {
+    const waiting = this.#waiting();
+    const planId = waiting[0]?.planId;
+    if (planId === undefined) return;
+    this.#planId = planId;
+    const questions = waiting.filter((question) => question.planId === planId).slice(0, MAX_QUESTIONS);
+    const turn = await this.#prepare(planId, questions);
+    if (typeof turn === "string") return this.#passOnAll(questions, turn);
+    const earlier = this.#sessionOf(turn);
+    const first = await this.#turn(turn, this.#promptOf(planId, questions, earlier !== null), earlier);
+    const read = this.#read(first, turn.ids);
+    if (typeof read !== "string") return this.#carryOut(questions, read);
+    // A form that is not kept is worth one more word; a turn that failed is not.
+    const session = first === null || isBroken(first) ? null : sessionAfter(first);
+    if (session === null || this.#isStopped) return this.#passOnAll(questions, read);
+    const repaired = await this.#turn(
+      turn,
+      `Your answer does not fit: ${read}\nGive it again in the form asked for.`,
+      session,
+    );
+    const second = this.#read(repaired, turn.ids);
+    if (typeof second === "string") this.#passOnAll(questions, second);
+    else this.#carryOut(questions, second);
+  }
+
+  /** What a turn needs; a text says why there can be none. */
+  async #prepare(planId: string, questions: readonly QuestionRow[]): Promise<Turn | string> {
+    const { board, clock, repository } = this.#parts;
+    const role = this.#roleOf(planId);
+    if (role === null || !board.hasPlan(planId)) return "the plan has no such role";
+    const { provider: settings } = role;
+    const gate = board.gate(settings.name, clock.nowMs());
+    if (gate.state === "shut") return `its provider ${settings.name} is shut (${gate.code})`;
+    const backend = this.#parts.backend(settings.kind);
+    try {
+      const provider = await backend.locate(settings, environmentFor(this.#parts, settings)["PATH"] ?? "");
+      const tip = await repository.branchTip(board.plan(planId).record.target);
+      if (tip === null) return "the target branch is gone";
+      const worktree = await repository.consultingWorktree(planId, tip);
+      const pointer = await readFile(join(worktree, ".git"), "utf8");
+      const gitDir = resolve(worktree, pointer.replace(/^gitdir: /, "").trimEnd());
+      return { planId, role, backend, provider, place: { worktree, gitDir }, ids: questions.map(({ id }) => id) };
+    } catch (thrown) {
+      return messageOf(thrown);
+    }
+  }
+
+  #roleOf(planId: string): Role | null {
+    const settings = this.#parts.settingsOf(planId);
+    const role = settings.roles[CONSULTED_ROLE];
+    const provider = role === undefined ? undefined : settings.providers[role.provider];
+    return role === undefined || provider === undefined ? null : { role, provider, settings };
+  }
+
+  #promptOf(planId: string, questions: readonly QuestionRow[], continuesSession: boolean): string {
+    const { store, board } = this.#parts;
+    const plan = board.plan(planId);
+    const work = store.tasks.listWork(planId);
+    const answered = store.questions.listByPlan(planId).filter(({ state }) => state === "answered");
+    return consultationPrompt({
+      goal: plan.record.goal,
+      target: plan.record.target,
+      tasks: [...plan.nodes.values()].map(({ record: { id, spec, state } }) => ({
+        id,
+        title: spec.title,
+        prompt: spec.prompt,
+        state,
+        dependsOn: spec.dependsOn,
+        summary: work.get(id)?.report?.summary ?? null,
+      })),
+      earlier: answered.map(({ taskId, text, answer, answeredBy }) => ({
+        task: taskId,
+        question: text,
+        answer: answer ?? "",
+        by: answeredBy ?? "",
+      })),
+      questions: questions.map(({ id, taskId, text, options, context }) => ({
+        id,
+        task: taskId,
+        text,
+        options,
+        context,
+      })),
+      continuesSession,
+    });
+  }
+
+  /** The plan's own session, when its last turn left one that can be continued. */
+  #sessionOf({ planId, backend }: Turn): TurnRequest["session"] {
+    const last = this.#parts.store.consultations.last(planId);
+    if (last === null || !backend.hasSessions || last.kind !== backend.kind) return null;
+    if (last.outcome !== "answered" || last.sessionId === null) return null;
+    return { id: last.sessionId, totals: last.totals ?? NO_TOTALS };
+  }
+
+  /** Null: it was not begun, or ended by us. */
+  async #turn(turn: Turn, prompt: string, session: TurnRequest["session"]): Promise<TurnEnd | null> {
+    const parts = this.#parts;
+    const { store, clock, repository, processes } = parts;
+    const { planId, role, backend, provider, place, ids } = turn;
+    const id = parts.ids.uuid();
+    const folder = join(parts.attemptsFolder, id);
+    const scratchDir = join(folder, "scratch");
+    await mkdir(scratchDir, { recursive: true, mode: 0o700 });
+    const environment = environmentFor(parts, role.provider);
+    const request: TurnRequest = {
+      attemptId: id,
+      prompt,
+      session,
+      worktree: place.worktree,
+      gitDir: place.gitDir,
+      gitCommonDir: repository.commonDir,
+      scratchDir,
+      model: role.role.model,
+      systemPrompt: role.role.systemPrompt,
+      tools: role.role.tools,
+      permissions: "read",
+      mcpServer: null,
+      environment,
+      outputSchema: consultationJsonSchema(),
+    };
+    const command = backend.buildTurn(request, provider);
+    const reader = backend.readTurn(request);
+    this.#noteStart(id, turn, prompt, session);
+    for (const file of command.files) {
+      await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
+      await writeFile(file.path, file.content, { mode: 0o600 });
+    }
+    if (this.#isStopped || this.#stillOpen(ids).length === 0) {
+      this.#commit(() =>
+        store.consultations.update(id, { endedAtMs: clock.nowMs(), outcome: "failed", message: "no longer wanted" }),
+      );
+      return null;
+    }
+    const child = processes.start({
+      id,
+      label: `${planId} (${CONSULTED_ROLE}, asked ${ids.join(", ")})`,
+      file: command.file,
+      args: command.args,
+      cwd: command.cwd,
+      env: { ...environment, ...command.env },
+      stdin: command.stdin,
+      // Each question leaves by its own deadline; this is only so that nothing runs for ever.
+      deadlineMs: role.settings.questions.deadlinesMs.orchestrator,
+      killGraceMs: role.settings.killGraceMs,
+      outputDir: folder,
+      onStdout: (chunk) => void reader.readStdout(chunk),
+      onStderr: (chunk) => void reader.readStderr(chunk),
+    });
+    this.#child = child;
+    this.#commit(() =>
+      store.consultations.update(id, { pid: child.pid, processStart: child.identity?.startTime ?? null }),
+    );
+    const report = await child.exited;
+    this.#child = null;
+    const { exitCode, signal, stderrTail } = report;
+    const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
+    const end = endOf(report, turnEnd, null);
+    this.#commit(() => {
+      noteHealth(parts.board, provider.name, end, clock.nowMs());
+      store.consultations.update(id, {
+        endedAtMs: clock.nowMs(),
+        outcome: end.type === "succeeded" ? "answered" : "failed",
+        message: end.type === "failed" ? end.message : end.type === "succeeded" ? null : "it was ended",
+        answer: turnEnd.finalText,
+        sessionId: turnEnd.sessionId,
+        totals: turnEnd.totals,
+        costUsd: turnEnd.costUsd,
+        tokens: turnEnd.usage,
+      });
+    });
+    return end.type === "succeeded" || end.type === "failed" ? turnEnd : null;
+  }
+
+  #noteStart(
+    id: string,
+    { planId, provider, backend, ids }: Turn,
+    prompt: string,
+    session: TurnRequest["session"],
+  ): void {
+    const { store, clock } = this.#parts;
+    this.#commit(() =>
+      store.consultations.insert({
+        id,
+        planId,
+        provider: provider.name,
+        kind: backend.kind,
+        questionIds: ids,
+        prompt,
+        pid: null,
+        processStart: null,
+        sessionId: session?.id ?? null,
+        totals: null,
+        startedAtMs: clock.nowMs(),
+        endedAtMs: null,
+        outcome: null,
+        message: null,
+        answer: null,
+        costUsd: null,
+        tokens: null,
+      }),
+    );
+  }
+
+  /** Its answers by question; a text says why there are none. */
+  #read(
+    end: TurnEnd | null,
+    ids: readonly string[],
+  ): ReadonlyMap<string, { answer: string | null; why: string }> | string {
+    if (end === null) return "it was ended";
+    if (isBroken(end)) return end.message;
+    const read = readConsultation(end.structured, ids);
+    return read.ok ? new Map(read.answers.map(({ id, answer, why }) => [id, { answer, why }])) : read.problem;
+  }
+
+  #carryOut(
+    questions: readonly QuestionRow[],
+    answers: ReadonlyMap<string, { readonly answer: string | null; readonly why: string }>,
+  ): void {
+    this.#commit(() => {
+      for (const asked of questions) {
+        const question = this.#parts.store.questions.get(asked.id);
+        if (question?.state !== "open") continue;
+        const said = answers.get(asked.id);
+        const answer = said?.answer?.trim() ?? "";
+        if (answer !== "") this.#desk.answer(question, answer, "orchestrator");
+        else this.#desk.passOn(asked, `the orchestrator can't know: ${said?.why ?? "it gave no answer"}`);
+      }
+    });
+  }
+
+  #passOnAll(questions: readonly QuestionRow[], why: string): void {
+    if (this.#isStopped) return;
+    const reason = `the orchestrator did not answer: ${why}`.slice(0, 500);
+    this.#commit(() => questions.forEach((question) => this.#desk.passOn(question, reason)));
+  }
+
+  #stillOpen(ids: readonly string[]): readonly string[] {
+    return ids.filter((id) => this.#parts.store.questions.get(id)?.state === "open");
+  }
+
+  /** Somebody else was quicker: what it would answer helps nobody any more. */
+  #endWhenAnswered(): void {
+    const child = this.#child;
+    if (child === null) return;
+    const row = this.#parts.store.consultations.listOpen().find(({ id }) => id === child.id);
+    if (row !== undefined && this.#stillOpen(row.questionIds).length === 0) void child.stop("cancelled");
+  }
+}
+
+const NO_TOKENS: TokenUsage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 };
+const NO_TOTALS = { tokens: NO_TOKENS, costUsd: null };
+
+/** Failed in another way than by an answer that does not fit. */
+function isBroken(end: TurnEnd): end is Extract<TurnEnd, { outcome: "failed" }> {
+  return end.outcome === "failed" && end.cause !== "no-result";
+}
+
+function sessionAfter({ sessionId, totals }: TurnEnd): TurnRequest["session"] {
+  return sessionId === null ? null : { id: sessionId, totals: totals ?? NO_TOTALS };
+}

@@ -36,8 +36,26 @@ export async function readStdin(stdin: AsyncIterable<Buffer | string>): Promise<
 }
 
 /** The object that the text holds. JSON is tried first: it is quick, and YAML's words for a missing comma are odd. */
-export async function parsePlanText({ text, name, isJson }: PlanText): Promise<Record<string, unknown>> {
-  if (text.trim() === "") throw unreadable(`${name} is empty: a plan has at least \`tasks\``);
+export async function parsePlanText(text: PlanText): Promise<Record<string, unknown>> {
+  const { name } = text;
+  if (text.text.trim() === "") throw unreadable(`${name} is empty: a plan has at least \`tasks\``);
+  const value = await parseText(text);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    const found = value === null ? "nothing" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
+    throw unreadable(`${name} holds ${found}; expected an object with \`tasks\``);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** The list in a file, or in what `stdin` gives for `-`. Throws PLAN_UNREADABLE with line and column. */
+export async function readListFile(path: string, stdin: AsyncIterable<Buffer | string>): Promise<readonly unknown[]> {
+  const text = path === "-" ? await readStdin(stdin) : await readFile(path);
+  const value = text.text.trim() === "" ? null : await parseText(text);
+  if (Array.isArray(value)) return value as readonly unknown[];
+  throw unreadable(`${text.name}: expected a list`);
+}
+
+async function parseText({ text, name, isJson }: PlanText): Promise<unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -46,11 +64,7 @@ export async function parsePlanText({ text, name, isJson }: PlanText): Promise<R
     value = isJson ? undefined : await tryYaml(text, name, looksLikeJson);
     if (value === undefined) throw jsonError(text, name, thrown);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    const found = value === null ? "nothing" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
-    throw unreadable(`${name} holds ${found}; expected an object with \`tasks\``);
-  }
-  return value as Record<string, unknown>;
+  return value;
 }
 
 async function readFile(path: string): Promise<PlanText> {

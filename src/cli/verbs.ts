@@ -279,11 +279,16 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: "report",
-    usage: "SUMMARY|- [--status succeeded|failed] [--verdict approve|reject]",
+    usage: "SUMMARY|- [--status succeeded|failed] [--verdict approve|reject] [--follow-ups FILE|-]",
     help: "for an agent or its script: report the result of its task",
     options: {
       status: { type: "string", value: "STATUS", help: "succeeded (default), or failed when it can't be done" },
       verdict: { type: "string", value: "VERDICT", help: "approve or reject, for reviewers and testers" },
+      "follow-ups": {
+        type: "string",
+        value: "FILE",
+        help: "tasks to propose: a list of { title, prompt } in JSON or YAML, - for standard input",
+      },
     },
     positionals: { min: 1, max: 1, what: "SUMMARY" },
     load: async () => (await import("./verbs/satellite.ts")).runReport,

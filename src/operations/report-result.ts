@@ -1,10 +1,12 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
+import { proposalSchema } from "../plan/proposal.ts";
+import { checkProposals } from "../scheduler/proposals.ts";
 import { isReview, stepOf } from "../plan/workflow.ts";
 import type { ActingCall, Operation } from "./operation.ts";
 import { satelliteOf } from "./satellite-caller.ts";
-import { KEY } from "./shapes.ts";
+import { KEY, lines } from "./shapes.ts";
 
 const input = z.strictObject({
   status: z
@@ -20,10 +22,12 @@ const input = z.strictObject({
       "For reviewers and testers, who must give it: `approve` when the work can be merged as it is, else `reject` with each finding in the summary.",
     ),
   followUps: z
-    .array(z.looseObject({ title: z.string().max(200).optional(), prompt: z.string().max(100_000) }))
+    .array(proposalSchema)
     .max(50)
     .optional()
-    .describe("Tasks you propose; the plan's policy decides."),
+    .describe(
+      "Tasks you propose: a title, and a prompt that stands on its own. They come after your own task, and wait for approval where the plan asks for it.",
+    ),
   key: KEY,
 });
 
@@ -65,7 +69,9 @@ async function report(app: App, value: ReportResultInput, call: ActingCall): Pro
       `verdict: you are the ${stepOf(task).agent} of this task, and your step counts only with a verdict: "approve" when the work can be merged as it is, else "reject" with each finding in \`summary\``,
     );
   }
+  const proposals = value.followUps ?? [];
   return call.commit(() => {
+    const became = proposals.length === 0 ? null : checkProposals(app.parts, task, proposals);
     const { summary, verdict, followUps } = value;
     const report = {
       status,
@@ -90,7 +96,7 @@ async function report(app: App, value: ReportResultInput, call: ActingCall): Pro
       },
     });
     return {
-      summary: `Your report (${verdict ?? status}) is kept.`,
+      summary: lines(`Your report (${verdict ?? status}) is kept.`, became),
       next: "End your turn now; what you left uncommitted is committed for you.",
     };
   });

@@ -167,7 +167,10 @@ function carryOut(
     workflowOf: (task) => workflowOf(settings.plan, task),
     text: JSON.stringify(text),
     file: value.file ?? null,
-    settings: pinned({ ...settings.plan, startsAlone: value.start ?? !checked.isGoalOnly }),
+    settings: pinned({
+      ...withPolicy(settings.plan, value.proposals),
+      startsAlone: value.start ?? !checked.isGoalOnly,
+    }),
     startSha: checked.startSha,
   };
   if (continuation === null) {
@@ -177,6 +180,10 @@ function carryOut(
   replacePlan(app.parts, plan, continuation);
   app.forgetSettings(id);
   return "continued";
+}
+
+function withPolicy(plan: PlanSettings, policy: CreatePlanInput["proposals"]): PlanSettings {
+  return policy === undefined ? plan : { ...plan, proposals: { ...plan.proposals, policy } };
 }
 
 /** What is stored with the plan. Values of `providers.*.env` may be secrets: they stay in the config file. */

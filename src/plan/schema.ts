@@ -113,6 +113,10 @@ export const planInputSchema = z.strictObject({
   target: text(250).optional().describe("Branch to merge into; default: the one checked out."),
   maxConcurrent: z.number().int().min(1).max(1000).optional().describe("Agents at once."),
   budget: budgetSchema.optional(),
+  proposals: z
+    .enum(["ask", "auto", "off"])
+    .optional()
+    .describe("What becomes of tasks that its agents propose; default: the config's (ask)."),
   tasks: z
     .array(taskInputSchema)
     .min(1, { error: "a plan needs at least one task" })

@@ -163,7 +163,7 @@ function passed(verdict: Verdict): AttemptEnd {
 }
 
 /** Of this visit to the step: attempts up to the last one that ended well belong to an earlier one. */
-function latestReport(parts: Parts, task: TaskRecord, attemptId: string): TaskReport | null {
+export function latestReport(parts: Parts, task: TaskRecord, attemptId: string): TaskReport | null {
   const attempts = parts.store.attempts.listByTask(task.planId, task.id);
   for (const attempt of attempts.toReversed()) {
     if (attempt.id !== attemptId && (attempt.outcome === "succeeded" || attempt.step !== task.step)) return null;

@@ -27,6 +27,7 @@ import { CheckoutWatch } from "./checkout-watch.ts";
 import { mergeTask } from "./merge-task.ts";
 import { undeliveredMail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
+import { addProposals } from "./proposals.ts";
 import { withWaitOfNow } from "./question-wait.ts";
 import { recover } from "./recover.ts";
 import { tidyTask } from "./tidy-task.ts";
@@ -192,6 +193,7 @@ export class Scheduler {
       write();
       const ended = withWaitOfNow(this.questions, this.parts.store, task, this.#withMail(task, end));
       endAttempt(this.#board, taskKey(task), ended, clock.nowMs(), ids.random());
+      if (end.type === "succeeded") addProposals(this.parts, task);
       this.#closeWork(task, end);
     });
     await this.#tidy(task);

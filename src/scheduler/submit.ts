@@ -84,7 +84,7 @@ export function compareWithStored(parts: Parts, planId: string, tasks: readonly 
   const wanted = new Map(tasks.map((spec) => [spec.id, spec]));
   const kept: string[] = [];
   const fresh: string[] = [];
-  let isSame = [...stored.values()].every((task) => wanted.has(task.id) || wasLeftBehind(task));
+  let isSame = [...stored.values()].every((task) => isOfText(task, wanted));
   for (const spec of tasks) {
     const old = stored.get(spec.id);
     const isUnchanged = old !== undefined && JSON.stringify(old.spec) === JSON.stringify(spec);
@@ -101,6 +101,11 @@ export function compareWithStored(parts: Parts, planId: string, tasks: readonly 
     `plan "${planId}" is under way with another text. Change it with update_plan (orchestrator edit), cancel it first (orchestrator cancel ${planId}), or give this one another name`,
     { details: { plan: planId } },
   );
+}
+
+/** What agents proposed is in no text. */
+function isOfText(task: TaskRecord, wanted: ReadonlyMap<string, TaskSpec>): boolean {
+  return wanted.has(task.id) || wasLeftBehind(task) || task.proposedBy !== null;
 }
 
 const LEFT_BEHIND = "no longer in the plan";
@@ -177,6 +182,8 @@ export interface PlanEdit {
   /** Whole new specs of tasks that have not started. */
   readonly change: readonly TaskSpec[];
   readonly drop: readonly string[];
+  /** The task whose agent proposed what is added. */
+  readonly proposedBy?: string;
 }
 
 /**
@@ -227,7 +234,9 @@ export function applyEdit(
   const plan = board.plan(planId);
   const { record } = plan;
   const first = store.tasks.nextOrdinal();
-  const added = edit.add.map((spec, index) => newTask(planId, first + index, spec, workflowOf(spec)));
+  const added = edit.add.map((spec, index) =>
+    newTask(planId, first + index, spec, workflowOf(spec), edit.proposedBy ?? null),
+  );
   store.tasks.insertMany(added);
   for (const task of added) {
     store.events.append({

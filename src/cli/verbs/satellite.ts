@@ -2,9 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "../../errors.ts";
-import { openRunningEngine, type EngineSession, type Output } from "../engine-session.ts";
+import { openRunningEngine, type EngineSession, type Input, type Output } from "../engine-session.ts";
 import { EXIT } from "../exit-codes.ts";
-import { readStdin } from "../plan-file.ts";
+import { readListFile, readStdin } from "../plan-file.ts";
 import { styled, type Line } from "../styled.ts";
 import type { VerbRunner } from "../verb.ts";
 
@@ -57,10 +57,23 @@ export const runReport: VerbRunner = async (invocation, terminal) => {
   const status = oneOf("status", invocation.text("status") ?? "succeeded", ["succeeded", "failed"]);
   const given = invocation.text("verdict");
   const verdict = given === null ? null : oneOf("verdict", given, ["approve", "reject"]);
+  const file = invocation.text("follow-ups");
+  if (word === "-" && file === "-") {
+    throw new AppError("USAGE", "standard input can be the summary or the follow-ups, not both: put one in a file");
+  }
   const summary = word === "-" ? (await readStdin(process.stdin)).text : word;
+  // The engine checks each of them.
+  const followUps =
+    file === null ? null : ((await readListFile(file, process.stdin)) as Input<"report_result">["followUps"]);
   const session = await openEngineOfTask(invocation.repo);
   try {
-    const input = { status, summary, ...(verdict === null ? {} : { verdict }), key: randomUUID() };
+    const input = {
+      status,
+      summary,
+      ...(verdict === null ? {} : { verdict }),
+      ...(followUps == null ? {} : { followUps }),
+      key: randomUUID(),
+    };
     const reported = await session.call("report_result", input);
     if (invocation.json) terminal.printJson(reported);
     else terminal.print(reported.summary);

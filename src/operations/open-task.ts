@@ -93,17 +93,20 @@ async function whatToRun(app: App, key: TaskKey): Promise<Output> {
   const { record } = board.node(key);
   const { planId, id } = record;
   const settings = app.settingsOfPlan(planId).plan;
-  const provider = settings.providers[record.provider];
+  // Who does the task is the first step of its workflow; the others only judge.
+  const [first] = record.workflow.steps;
+  const name = first?.provider ?? record.provider;
+  const provider = settings.providers[name];
   const cwd = store.tasks.getWork(planId, id)?.worktree ?? repository.worktrees.pathOf(planId, id);
   const isDone = record.state === "succeeded" || record.state === "skipped";
   // handToPerson says it better where the task itself is the reason.
   if (!isDone && record.ledger.attempts > 0 && !existsSync(cwd)) {
     throw new AppError("TASK_STATE", `can't open ${key}: its worktree ${cwd} is not there`);
   }
-  const plain = { next: `orchestrator resume ${key}`, task: key, cwd, provider: record.provider };
+  const plain = { next: `orchestrator resume ${key}`, task: key, cwd, provider: name };
   const backend = provider === undefined ? null : app.parts.backend(provider.kind);
   const sessions = store.sessions.listByTask(planId, id).toReversed();
-  const session = sessions.find((row) => canOpen(row, cwd, backend?.kind ?? null)) ?? null;
+  const session = sessions.find((row) => row.role === first?.agent && canOpen(row, cwd, backend?.kind ?? null)) ?? null;
   if (provider === undefined || backend === null || backend.openArguments === null || session === null) {
     const why = backend?.hasSessions === true ? "has no conversation that could go on" : "is a command";
     const summary = `${key} is yours, and paused; it ${why}, so this is a shell in its worktree.`;

@@ -29,7 +29,9 @@ export async function tellAgent(app: App, value: SpawnAgentInput, call: ActingCa
 
 function refuseCommand(app: App, key: TaskKey): void {
   const { record } = app.parts.board.node(key);
-  if (app.settingsOfPlan(record.planId).plan.providers[record.provider]?.kind !== "command") return;
+  const { providers } = app.settingsOfPlan(record.planId).plan;
+  // Who does the task is the first step of its workflow; a command that only judges is no matter.
+  if (providers[record.workflow.steps[0]?.provider ?? ""]?.kind !== "command") return;
   throw new AppError(
     "NOT_SUPPORTED",
     `task ${key} is a command, which has no conversation: add a task instead (spawn_agent without \`task\`, or update_plan)`,

@@ -20,12 +20,15 @@ export function handToPerson(board: Board, key: TaskKey): boolean {
     return false;
   }
   refuse(board, key);
-  if (record.state === "waiting" && record.wait?.code === "paused" && record.nextTurn.note === NOTE) return true;
+  const { kind, note } = record.nextTurn;
+  const isTold = note?.startsWith(NOTE) === true;
+  if (record.state === "waiting" && record.wait?.code === "paused" && isTold) return true;
   record.stage = "work";
   record.isApproved = false;
-  // What a new session is told of the old one stays; a repair's output is in the worktree's history by now.
-  record.nextTurn = { kind: record.nextTurn.kind === "hand-over" ? "hand-over" : "again", note: NOTE };
-  board.move(node, "waiting", { wait: openedWait(key), cause: null, message: null });
+  // What it was to be told stays; whichever step it had come to, what a person did is judged anew.
+  const words = isTold ? note : [NOTE, note].filter((text) => text !== null).join("\n\n");
+  record.nextTurn = { kind: kind === "hand-over" ? "hand-over" : "again", note: words };
+  board.move(node, "waiting", { step: 0, wait: openedWait(key), cause: null, message: null });
   return true;
 }
 

@@ -19,6 +19,7 @@ import { QuestionDesk } from "../questions/question-desk.ts";
 import type { QuestionRow } from "../store/questions.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { standingOf } from "../plan/explain.ts";
+import { isReview } from "../plan/workflow.ts";
 import { messageOf } from "../errors.ts";
 import type { NewEvent } from "../events/event.ts";
 import { AttemptRunner } from "./attempt-runner.ts";
@@ -149,7 +150,8 @@ export class Scheduler {
   hearsWhileWorking(key: TaskKey): boolean {
     const { record } = this.#board.node(key);
     const kind = this.parts.settingsOf(record.planId).providers[record.provider]?.kind;
-    return kind !== undefined && this.parts.backend(kind).lineFor !== null;
+    // Who judges the work is not who is told.
+    return !isReview(record) && kind !== undefined && this.parts.backend(kind).lineFor !== null;
   }
 
   /** Something new is there for the task's agent: it hears it now where it can. */

@@ -14,7 +14,7 @@ const FOR_OPERATORS: Instructions = {
   tools: {
     create_plan:
       "tasks with dependencies, or a goal alone. Declare `writes` so that tasks can run side by side. dryRun shows what would happen.",
-    spawn_agent: "one agent, alone or in a plan.",
+    spawn_agent: "one agent, alone or in a plan; with `task`, a word to an agent that is there.",
     task_status: "what runs, waits or ended, and why. waitSeconds waits for the next news instead of polling.",
     answer_question: "agents ask you; task_status shows their questions first. Answer before anything else.",
     control: "pauses, resumes, cancels, retries, skips, merges, approves or releases a plan or a task.",

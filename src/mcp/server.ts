@@ -25,6 +25,8 @@ import { messageOf } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
 import type { Caller, OperationCall, OperationResult } from "../operations/operation.ts";
 import { instructionsFor } from "./instructions.ts";
+import { offerPrompts } from "./prompts.ts";
+import { offerResources } from "./resources.ts";
 
 /** The key under which hosts register us; `orchestrator` is taken by a built-in server of Goose. */
 export const SERVER_NAME = "orchestrator-mcp";
@@ -59,11 +61,12 @@ export type ServeMcp = (serving: McpServing) => void;
 /** Serves until the channel closes; calls under way are then aborted. */
 export function serveMcp(serving: McpServing): void {
   const { caller, version, onError } = serving;
+  const isOperator = caller.role === "operator";
   const server = new Server(
     { name: SERVER_NAME, title: "Orchestrator", version },
-    // listChanged: told by the pipe when another version of the engine took over. Resources and prompts join here.
+    // listChanged: told by the pipe when another version of the engine took over. A satellite has its tools, no more.
     {
-      capabilities: { tools: { listChanged: true } },
+      capabilities: { tools: { listChanged: true }, ...(isOperator ? { resources: {}, prompts: {} } : {}) },
       instructions: instructionsFor(
         caller.role,
         toolsFor(serving).map((tool) => tool.name),
@@ -81,6 +84,12 @@ export function serveMcp(serving: McpServing): void {
       aborts.end(extra.requestId);
     }
   });
+  if (isOperator) {
+    offerResources(server, (name, input, signal) =>
+      serving.backend.call(name, input, { caller, requestKey: null, signal, progress: () => undefined }),
+    );
+    offerPrompts(server);
+  }
   void server.connect(transportOver(serving.channel, (id) => aborts.isCancelled(id))).catch(onError);
 }
 

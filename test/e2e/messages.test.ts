@@ -3,6 +3,8 @@
  * for each request, and the answer says where and when. The agent's far end is scripted (`fake-claude.mjs`); the same
  * with the real CLIs is in `test/clis/messages.test.ts`.
  */
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -301,4 +303,64 @@ test("S2: each turn's prompts, answers and use are read back after a restart, in
   const read = rows.map((row) => JSON.parse(row) as { id: number; number: number; kind: string; text: string });
   expect(read.map(({ id }) => id)).toEqual(read.map(({ id }) => id).toSorted((left, right) => left - right));
   expect(read.filter(({ kind }) => kind === "prompt").map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+});
+
+test("DESIGN 9: plans, tasks, logs and diffs are resources of the MCP server", async () => {
+  script(1, "echo one > a.txt");
+  await submit();
+  expect(await repo.settled("p")).toBe("succeeded");
+  const client = new Client({ name: "host", version: "1" }, { capabilities: {} });
+  const args = [join(DIST, "engine", "pipe-main.cjs")];
+  const env = Object.fromEntries(Object.entries(ground.environment).map(([name, value]) => [name, value ?? ""]));
+  await client.connect(new StdioClientTransport({ command: process.execPath, args, cwd: repo.path, env }));
+  try {
+    const { resources } = await client.listResources();
+    expect(resources.map(({ uri }) => uri)).toEqual(["orchestrator://plans/p"]);
+    const read = async (uri: string): Promise<string> => {
+      const { contents } = await client.readResource({ uri });
+      return contents.map((content) => ("text" in content ? content.text : "")).join("");
+    };
+    expect(await read("orchestrator://plans/p")).toContain("p → main: succeeded");
+    expect(await read("orchestrator://plans/p/log")).toContain("merge-ended");
+    expect(await read("orchestrator://plans/p/tasks/a")).toContain("attempt 1 (claude): succeeded");
+    expect(await read("orchestrator://plans/p/tasks/a/log")).toMatch(/PROMPT-A[^]*answer 1/);
+    expect(await read("orchestrator://plans/p/tasks/a/diff")).toContain("+one");
+    const { resourceTemplates } = await client.listResourceTemplates();
+    expect(resourceTemplates.map(({ uriTemplate }) => uriTemplate)).toContain(
+      "orchestrator://plans/{plan}/tasks/{task}/diff",
+    );
+    await expect(client.readResource({ uri: "orchestrator://plans/p/tasks/nobody" })).rejects.toThrow(/TASK_NOT_FOUND/);
+  } finally {
+    await client.close();
+  }
+});
+
+test("what is said while the work is judged goes to who did it, and is judged again", async () => {
+  const wait = 'echo x >> "$CHECKS"; touch "$BEGUN"; while ! [ -e "$GO" ]; do sleep 0.02; done';
+  const places = {
+    CHECKS: join(ground.home, "checks"),
+    BEGUN: join(ground.home, "judging"),
+    GO: join(ground.home, "judged"),
+  };
+  ground.configure({
+    providers: { claude: { kind: "claude", command: FAKE_CLAUDE }, command: { kind: "command", env: places } },
+    workflows: { judged: { steps: [{ agent: "coder" }, { agent: "command", prompt: wait }], maxRounds: 1 } },
+  });
+  script(1, "echo one > a.txt");
+  script(2, "echo two >> a.txt");
+  await submit({ workflow: "judged" });
+  await until(
+    "it is judged",
+    () => existsSync(places.BEGUN),
+    () => repo.log(),
+  );
+  const told = await tell("p/a", "ONE-MORE-THING");
+  expect(told.summary).toContain("when this turn ends");
+  writeFileSync(places.GO, "");
+  expect(await repo.settled("p")).toBe("succeeded");
+  expect(turns()[1]).toMatchObject({ resumed: true, sessionId: turns()[0]?.sessionId });
+  expect(turns()[1]?.prompt).toContain("ONE-MORE-THING");
+  expect(turns()).toHaveLength(2);
+  expect(readFileSync(places.CHECKS, "utf8")).toBe("x\nx\n");
+  expect(repo.read("a.txt")).toBe("one\ntwo\n");
 });

@@ -143,11 +143,29 @@ test("calls run side by side", async () => {
   expect(await waiting).toBe("cancelled");
 });
 
-test("an unknown method, resources and prompts get an error at once", async () => {
+test("an unknown method gets an error at once, and a satellite has neither resources nor prompts", async () => {
   const client = await openHost();
-  for (const method of ["server/discover", "tasks/list", "resources/list", "prompts/list", "completion/complete"]) {
+  for (const method of ["server/discover", "tasks/list", "completion/complete", "resources/subscribe"]) {
     await expect(client.request({ method, params: {} }, z.object({}))).rejects.toMatchObject({ code: -32601 });
   }
+  const satellite = await openHost({ ORCHESTRATOR_ATTEMPT: "engine/attempt" });
+  expect(satellite.getServerCapabilities()).not.toHaveProperty("prompts");
+  for (const method of ["resources/list", "resources/templates/list", "resources/read", "prompts/list"]) {
+    await expect(satellite.request({ method, params: {} }, z.object({}))).rejects.toMatchObject({ code: -32601 });
+  }
+});
+
+test("prompts carry what the person asked for, and say what is missing", async () => {
+  const client = await openHost();
+  const { prompts } = await client.listPrompts();
+  expect(prompts.map(({ name }) => name)).toEqual(["plan", "orchestrate", "review"]);
+  const { messages } = await client.getPrompt({ name: "plan", arguments: { goal: "Add rate limiting" } });
+  expect(JSON.stringify(messages)).toMatch(/Add rate limiting.*create_plan with dryRun/s);
+  await expect(client.getPrompt({ name: "plan", arguments: {} })).rejects.toThrow(/needs `goal`/);
+  await expect(client.getPrompt({ name: "pln" })).rejects.toThrow(/Did you mean plan\?/);
+  await expect(client.readResource({ uri: "orchestrator://nothing" })).rejects.toThrow(
+    /Unknown resource.*plans\/\{plan\}/,
+  );
 });
 
 test("the call carries who asks: the client's own name, and a key", async () => {

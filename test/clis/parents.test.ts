@@ -15,7 +15,7 @@ afterEach(async () => {
   await world.leave();
 });
 
-const OPERATOR_TOOLS = ["control", "create_plan", "spawn_agent", "task_status", "update_plan"];
+const OPERATOR_TOOLS = ["answer_question", "control", "create_plan", "spawn_agent", "task_status", "update_plan"];
 const SATELLITE_TOOLS = ["report_result", "task_context", "ask_orchestrator"];
 
 const README = readFileSync(new URL("../../README.md", import.meta.url), "utf8");

@@ -3,8 +3,8 @@
  * after a restart of the engine, by the orchestrator role, and by a parent.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import { CLI_NAMES, type CliName, type ModelScript } from "./support/models.ts";
-import { MODELS, until, World } from "./support/world.ts";
+import { CLI_NAMES, jsonIn, type CliName, type ModelAct, type ModelScript } from "./support/models.ts";
+import { MODELS, PIPE, PROGRAMS, until, World } from "./support/world.ts";
 
 let world: World;
 
@@ -133,5 +133,47 @@ describe.each(CLI_NAMES)("%s as the orchestrator role", (cli) => {
     expect(new Set(consulted.map((turn) => turn.conversation)).size).toBe(1);
     expect(consulted.at(-1)?.everything).toMatch(/THE-WHOLE-GOAL[^]*What is the password\?/);
     await until("its worktree is gone", () => !world.git("worktree", "list").includes("_queue/questions"));
+  });
+});
+
+/** Follows `next` as a model does; answers a question with `answer`, also where the words stand on one line. */
+function parent(cli: CliName, first: ModelAct, answer: string): ModelScript {
+  return ({ results }) => {
+    const last = results.at(-1);
+    if (last === undefined) return first;
+    const told: unknown = cli === "goose" ? /^next: (.*)$/m.exec(last)?.[1] : jsonIn(last)["next"];
+    const next = typeof told === "string" ? told : "";
+    const [, tool, input] = /^(\w+) (\{.*?\})(?:;| \(|$)/.exec(next) ?? [];
+    if (tool === undefined || input === undefined) return { say: "All is merged." };
+    const call = JSON.parse(input) as Record<string, unknown>;
+    return { tool, input: tool === "answer_question" ? { ...call, answer } : call };
+  };
+}
+
+describe.each(["claude", "goose"] as const)("a headless %s as the parent", (cli) => {
+  test("X4, M3: it lives through a question, answers it, and follows the plan to its end", async () => {
+    await open([cli, "codex"], { route: ["parent", "human"] });
+    if (cli === "claude") {
+      const args = ["mcp", "add", "orchestrator-mcp", "--", "node", PIPE];
+      const added = await world.run(PROGRAMS.claude, args);
+      expect(added.exitCode, added.stderr).toBe(0);
+    } else {
+      const extension = `type: stdio, name: orchestrator-mcp, enabled: true, cmd: node, args: [${JSON.stringify(PIPE)}]`;
+      world.put("home/.config/goose/config.yaml", `extensions:\n  orchestrator-mcp: { ${extension}, timeout: 300 }\n`);
+    }
+    world.model("codex").setScript(asks("Which port?", "port.txt"));
+    const tasks = [{ id: "a", agent: "coder-codex", prompt: "Choose a port.", writes: ["*.txt"] }];
+    const create = { tool: "create_plan", input: { name: "ask", tasks } };
+    world.model(cli).setScript(parent(cli, create, "ANSWER-PORT"));
+    const args = cli === "claude" ? ["--print", "--allowedTools=mcp__orchestrator-mcp"] : ["run", "--instructions=-"];
+    const run = await world.run(PROGRAMS[cli], args, { stdin: "Make a file by a plan." });
+    expect(run.exitCode, run.stdout + run.stderr).toBe(0);
+    expect(world.model(cli).errors).toEqual([]);
+    expect(world.model("codex").errors).toEqual([]);
+    expect(world.model(cli).turns.at(-1)?.results.at(-1), world.log()).toContain("ask succeeded: 1 of 1 tasks done");
+    expect(world.git("show", "main:port.txt")).toBe("ANSWER-PORT");
+    expect(await world.call("list_questions", { id: "q1" })).toMatchObject({
+      questions: [{ state: "answered", answeredBy: "parent", answer: "ANSWER-PORT" }],
+    });
   });
 });

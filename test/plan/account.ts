@@ -99,6 +99,12 @@ export class Account {
     if (spent.attempts === 1 && task.state === "waiting") this.holders.delete(key);
   }
 
+  /** An agent that asks waits without a slot, keeps its claims and has spent nothing; its answer goes on in its session. */
+  ask(task: TaskRecord, isOpen: boolean): void {
+    const isAsWanted = isOpen ? task.wait?.code === "question" : task.state === "ready";
+    this.#mustBe(task, isAsWanted && task.nextTurn.kind === "message", "a question");
+  }
+
   /** Books a bad end as DESIGN section 5 tells it, and checks that the task's ledger and state say the same. */
   fail(task: TaskRecord, cause: FailureCause): void {
     const key = taskKey(task);

@@ -105,7 +105,14 @@ const MUTANTS: readonly Mutant[] = [
     file: "board.ts",
     from: `node = timers.takeDue(nowMs)) this.goOn(node);`,
     to: `node = timers.takeDue(nowMs)) void node;`,
-    promises: ["why", "no deadlock", "end"],
+    promises: ["why", "no deadlock", "end", "standing"],
+  },
+  {
+    name: "questions: who asked goes on without its answer",
+    file: "outcomes.ts",
+    from: `if (end.type === "asked") return`,
+    to: `if (end.type === "asked" && end.wait === null) return`,
+    promises: ["consequence"],
   },
   {
     name: "deadlock: dependents are not told of a success",

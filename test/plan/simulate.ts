@@ -371,6 +371,7 @@ export class World {
       throw new BrokenPromise("wishes", `${key} was resumed before its agent ended, and is ${record.state}`);
     }
     if (end.type === "not-started") this.account.notStarted(record);
+    if (end.type === "asked" && wish === null) this.account.ask(record, end.wait !== null);
     if (end.type === "failed" && wish === null) this.account.fail(record, end.cause);
   }
 
@@ -387,6 +388,12 @@ export class World {
     if (chance < 0.64) {
       const command = `orchestrator retry ${key}`;
       return { type: "not-started", wait: { code: "auth", message: "no key", command, untilMs: null } };
+    }
+    if (chance < 0.7) {
+      const command = 'orchestrator answer q1 "…"';
+      const untilMs = this.nowMs + random.below(600_000);
+      const wait = { code: "question", message: "its agent asks: which?", command, untilMs } as const;
+      return { type: "asked", wait: random.chance(0.7) ? wait : null };
     }
     const cause = random.pick(FAILURE_CAUSES);
     return {

@@ -74,7 +74,7 @@ describe("a plan over three CLIs", () => {
       expect(model.turns.flatMap(ourToolsIn)).toEqual([]);
     }
     expect(new Set(jsonKeys(world.model("claude").turns.at(-1)?.results[0]))).toEqual(
-      new Set(["summary", "task", "goal", "dependencies", "others"]),
+      new Set(["summary", "task", "step", "goal", "dependencies", "others"]),
     );
 
     const merges = world

@@ -240,6 +240,34 @@ const MUTANTS: readonly Mutant[] = [
     to: `if (length > 0) continue;`,
     promises: ["queue", "restored"],
   },
+  {
+    name: "steps: a reject counts as an approval",
+    file: "outcomes.ts",
+    from: `if (verdict?.type === "reject") {`,
+    to: `if (verdict?.type === "reject" && node.record.step > 9) {`,
+    promises: ["consequence", "steps"],
+  },
+  {
+    name: "steps: a repair goes to whoever was last",
+    file: "outcomes.ts",
+    from: `the agent repairs it";\n        return board.move(node, "ready", { step: 0, cause`,
+    to: `the agent repairs it";\n        return board.move(node, "ready", { cause`,
+    promises: ["steps"],
+  },
+  {
+    name: "steps: one round more than allowed",
+    file: "outcomes.ts",
+    from: `if (rounds < record.workflow.maxRounds) {`,
+    to: `if (rounds <= record.workflow.maxRounds) {`,
+    promises: ["consequence", "ledgers"],
+  },
+  {
+    name: "steps: the next step runs on the provider of the first",
+    file: "workflow.ts",
+    from: `record.provider = record.workflow.steps[step]?.provider ?? record.provider;`,
+    to: ``,
+    promises: ["steps"],
+  },
 ];
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

@@ -7,6 +7,7 @@ import type { EventFeed } from "./event-feed.ts";
 import { followPlan } from "./follow-plan.ts";
 import { LiveScreen } from "./live-screen.ts";
 import { renderChange } from "./render-event.ts";
+import { answerCommand } from "./render-questions.ts";
 import { renderLive } from "./render-live.ts";
 import { summarize, type Summary } from "./render-summary.ts";
 import type { Line } from "./styled.ts";
@@ -56,7 +57,8 @@ export async function watchPlan(options: WatchOptions): Promise<Summary> {
 /** The same as a program reads it. */
 export function eventJson({ seq, atMs, planId, taskId, attemptId, body }: StoredEvent): Record<string, unknown> {
   const task = taskId === null ? null : `${planId ?? ""}/${taskId}`;
-  return { ...body, seq, at: new Date(atMs).toISOString(), plan: planId, task, attempt: attemptId };
+  const command = body.type === "question-asked" ? { command: answerCommand(body.id) } : {};
+  return { ...body, ...command, seq, at: new Date(atMs).toISOString(), plan: planId, task, attempt: attemptId };
 }
 
 /** What only events tell. */

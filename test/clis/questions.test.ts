@@ -177,3 +177,42 @@ describe.each(["claude", "goose"] as const)("a headless %s as the parent", (cli)
     });
   });
 });
+
+test("6, 5: an orchestrator role that hangs dies with the engine, is asked again, and its deadline leads on", async () => {
+  const route = ["orchestrator", "human"];
+  world = await World.open({
+    clis: ["claude"],
+    config: {
+      questions: { holdSeconds: 1, route, deadlines: { parentMinutes: 1, orchestratorMinutes: 0.4, humanMinutes: 60 } },
+      agents: {
+        killGraceSeconds: 1,
+        orchestrator: { provider: "claude", model: MODELS.claude },
+        "coder-claude": { provider: "claude", model: MODELS.claude },
+      },
+    },
+  });
+  const model = world.model("claude");
+  const coder = asks("Which port?", "port.txt");
+  model.setScript((turn) => (isConsulted(turn.prompt) ? { hang: true } : coder(turn)));
+  const plan = await world.createPlan({
+    name: "ask",
+    tasks: [{ id: "a", agent: "coder-claude", prompt: "Choose a port.", writes: ["*.txt"] }],
+  });
+  await model.waitForTurn((turn) => isConsulted(turn.prompt));
+  const before = model.turns.length;
+  process.kill(world.enginePid(), "SIGKILL");
+  world.disconnect();
+  await world.call("task_status", {});
+  await until("the next in the route is asked", async () => {
+    const { questions } = await world.call<{ questions: { asked: string }[] }>("list_questions", {});
+    return questions[0]?.asked === "human";
+  });
+  expect(model.turns.slice(before).some((turn) => isConsulted(turn.prompt))).toBe(true);
+  await until("the role's process is gone", async () => {
+    const { processes } = await world.call<{ processes: unknown[] }>("engine_info", {});
+    return processes.length === 0;
+  });
+  await world.orchestrator(["answer", "q1", "ANSWER-PORT"]);
+  expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
+  expect(world.git("show", "main:port.txt")).toBe("ANSWER-PORT");
+});

@@ -20,6 +20,8 @@ const OPERATOR_CALLS: readonly (readonly [string, Fields])[] = [
   ["update_plan", { plan: "fence", drop: ["later"] }],
   ["spawn_agent", { agent: "command", prompt: "touch evil" }],
   ["task_status", {}],
+  ["answer_question", { id: "q1", answer: "as I like it" }],
+  ["list_questions", {}],
   ["control", { action: "cancel", plan: "fence" }],
   ["engine_info", {}],
   ["read_log", {}],
@@ -114,6 +116,7 @@ test("an agent has its three tools: its report is kept; once its attempt has end
   expect(await late.call("report_result", { ...report, summary: "I changed my mind" })).toMatchObject({
     code: "NOT_ALLOWED",
   });
+  expect(await late.call("ask_orchestrator", { question: "May I?" })).toMatchObject({ code: "NOT_ALLOWED" });
   expect(await late.call("task_status", {})).toMatchObject({ code: "NOT_ALLOWED" });
 });
 

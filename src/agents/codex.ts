@@ -37,6 +37,8 @@ export const codexBackend: AgentBackend = {
   openArguments: ({ sessionId, worktree, model }, provider) => [
     ...provider.args,
     "resume",
+    // Else a process in the background holds the thread beyond the screen's end, and our next turn would be refused.
+    "--no-daemon",
     ...(model === null ? [] : ["--model", model]),
     "--cd",
     worktree,

@@ -2,9 +2,14 @@
  * What is said to the agents of the real CLIs: in the middle of a turn, after it, after the task's end and after a
  * restart of the engine. What counts is what the model's request holds: the earlier conversation and what was said.
  */
+import { spawn, type ChildProcess } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { CLI_NAMES, type CliName, type ModelTurn } from "./support/models.ts";
 import { until, World } from "./support/world.ts";
+
+const PROGRAM = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 let world: World;
 
@@ -116,4 +121,75 @@ test("claude: what is said while it gives its last answer begins another turn in
   expect(model.turns).toHaveLength(2);
   expect(model.turns[1]?.everything).toMatch(/ANSWER-0[^]*\/one-more-thing/);
   expect((history ?? []).map(({ kind }) => kind)).toEqual(["prompt", "text", "prompt", "text", "note"]);
+});
+
+/** What Claude Code asks at its first start in a folder; a person has answered that long ago. */
+function claudeSettled(worktree: string): string {
+  return JSON.stringify({
+    hasCompletedOnboarding: true,
+    theme: "dark",
+    customApiKeyResponses: { approved: ["dummy-key-of-claude"], rejected: [] },
+    projects: { [worktree]: { hasTrustDialogAccepted: true, hasCompletedProjectOnboarding: true } },
+  });
+}
+
+/** A terminal that answers what screens ask of it, as far as they wait for the answer. */
+function openInTerminal(task: string): { readonly child: ChildProcess; readonly shown: () => string } {
+  const command = `stty cols 120 rows 40; exec '${process.execPath}' '${PROGRAM}' open ${task}`;
+  const env = { ...world.environment(), TERM: "xterm-256color", SHELL: "/bin/sh", GOOSE_TELEMETRY_ENABLED: "false" };
+  const child = spawn("script", ["-qec", command, "/dev/null"], { cwd: world.repository, env });
+  world.adopt(child);
+  let shown = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    shown += chunk;
+    if (chunk.includes("\u001b[6n")) child.stdin.write("\u001b[1;1R");
+    if (chunk.includes("\u001b[c")) child.stdin.write("\u001b[?62;22c");
+  });
+  return { child, shown: () => shown };
+}
+
+/** Typed, and then sent: screens take what comes in one piece for pasted. */
+async function type(child: ChildProcess, text: string): Promise<void> {
+  child.stdin?.write(text);
+  await delay(700);
+  child.stdin?.write("\r");
+}
+
+describe.skipIf(process.platform !== "linux").each(CLI_NAMES)("%s, opened by a person", (cli) => {
+  test("what is typed goes to the model after what came before, and the agent goes on afterwards", async () => {
+    world = await World.open({ clis: [cli] });
+    const model = world.model(cli);
+    let isHeld = true;
+    model.setScript(async (turn) => {
+      if (turn.index === 0) return { tool: "task_context", input: {} };
+      if (turn.index === 1) await until("the turn is cut off", () => !isHeld).catch(() => undefined);
+      return { say: `SPOKEN-${turn.index}` };
+    });
+    const plan = await start(cli);
+    await model.waitForTurn((turn) => turn.index === 1);
+    const { worktree } = await world.task("talk/a");
+    if (cli === "claude") {
+      // The one at work would write its own over it.
+      await world.call("control", { action: "pause", task: "talk/a" });
+      await until("it is paused", async () => (await world.task("talk/a")).state === "waiting");
+      world.put("home/.claude.json", claudeSettled(worktree ?? ""));
+    }
+    const { child, shown } = openInTerminal("talk/a");
+    const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+    await until("it is paused", async () => (await world.task("talk/a")).state === "waiting");
+    isHeld = false;
+    const typed = (turn: ModelTurn): boolean => turn.everything.includes("TYPED-BY-HAND");
+    // A screen that is not ready yet passes over what is typed.
+    for (let tries = 0; tries < 8 && !model.turns.some(typed); tries += 1) {
+      await delay(2_000);
+      await type(child, "TYPED-BY-HAND");
+      await delay(1_000);
+    }
+    const turn = model.turns.find(typed);
+    expect(turn?.everything ?? shown().slice(-2_000)).toMatch(/FIRST-PROMPT[^]*TYPED-BY-HAND/);
+    await type(child, cli === "codex" ? "/quit" : "/exit");
+    expect(await ended, shown().slice(-2_000)).toBe(0);
+    expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
+    expect(model.turns.at(-1)?.everything).toMatch(/TYPED-BY-HAND[^]*A person worked in your worktree/);
+  });
 });

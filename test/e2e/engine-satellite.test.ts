@@ -133,7 +133,7 @@ test("an agent's MCP server offers the satellite tools alone", async () => {
   const out = quoted(join(ground.traces, "mcp"));
   const pipe = [process.execPath, join(DIST, "engine", "pipe-main.cjs"), "--repo", repo.path].map(quoted).join(" ");
   const lines = requests.map(quoted).join(" ");
-  const prompt = `cd / && (printf '%s\\n' ${lines}; while ! grep -q tools ${out}; do sleep 0.05; done) | env -u ORCHESTRATOR_ATTEMPT ${pipe} > ${out}`;
+  const prompt = `cd / && (printf '%s\\n' ${lines}; while ! grep -q inputSchema ${out}; do sleep 0.05; done) | env -u ORCHESTRATOR_ATTEMPT ${pipe} > ${out}`;
   await repo.submit("mcp", [{ id: "agent", prompt }]);
   expect(await repo.settled("mcp")).toBe("succeeded");
   const answer = answersIn(ground.trace("mcp").join("\n")).find(({ id }) => id === 1);

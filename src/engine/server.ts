@@ -6,6 +6,7 @@
 import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
+import { crashPoint } from "../crash-point.ts";
 import { AppError, messageOf } from "../errors.ts";
 import type { OperationResult } from "../operations/operation.ts";
 import { loadEngineCode, type EngineCode } from "./engine-code.ts";
@@ -158,7 +159,9 @@ class Engine implements RunningEngine {
       },
     });
     try {
+      crashPoint("engine-made");
       await this.#listen();
+      crashPoint("engine-listens");
       this.#writeEngineFile();
     } catch (thrown) {
       await this.#host.stop("the socket could not be opened");
@@ -184,6 +187,7 @@ class Engine implements RunningEngine {
     // Nobody new comes in; who waits for the lock sees that nobody answers.
     this.#closeServer();
     try {
+      crashPoint("engine-stopping");
       await this.#madeHost.stop(reason);
     } catch (thrown) {
       this.log.error("The host did not stop in order", thrown);
@@ -195,6 +199,7 @@ class Engine implements RunningEngine {
       session.end();
     }
     while (this.#sessions.size > 0 && performance.now() < deadlineMs + DRAIN_MS) await delay(10);
+    crashPoint("engine-host-stopped");
     this.log.write("The engine has ended");
     if (this.#lock.isInPlace()) {
       rmSync(this.#folder.engineFile, { force: true });

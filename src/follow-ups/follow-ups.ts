@@ -8,6 +8,7 @@
  * Never: waits in git's way, or starts anything but plans. Looks follow one another; any number of signs while one is
  * under way lead to one more.
  */
+import { crashPoint } from "../crash-point.ts";
 import { AppError, hasCode, messageOf } from "../errors.ts";
 import type { App } from "../app.ts";
 import { submitPlan } from "../operations/submit-plan.ts";
@@ -178,6 +179,7 @@ export class FollowUps {
       for (const row of found) store.followUps.add(row);
       store.followUps.setPosition(branch, history.tip);
     });
+    crashPoint("follow-up-events-written");
   }
 
   #lineageOf(event: GitEvent): Lineage {
@@ -264,6 +266,7 @@ export class FollowUps {
             }),
         },
       );
+      crashPoint("follow-up-started");
       log("info", `follow-up ${name} starts: ${kind} ${short} on ${branch}`, {});
     } catch (thrown) {
       // The config is being changed: it is looked at again when it is done.

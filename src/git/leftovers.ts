@@ -2,6 +2,7 @@
 import { copyFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
 import { untrackedFiles } from "./changes.ts";
 import { commitMessage, type CommitText } from "./commit-message.ts";
@@ -57,6 +58,7 @@ export async function commitAll(
     [{ ref: BRANCHES + task.branch, to: sha, expected: headSha }],
     "orchestrator: commit what was left uncommitted",
   );
+  crashPoint("attempt-work-committed");
   const names = await gitFields(place, ["diff-tree", "-r", "--name-only", "--no-commit-id", "-z", headSha, sha]);
   return { type: "committed", sha, files: names.map(pathText), ...rest };
 }

@@ -5,6 +5,7 @@
  * saves once more (then two refs keep the same work); after it, the folder may be half deleted and is not looked at any more.
  */
 import { existsSync } from "node:fs";
+import { crashPoint } from "../crash-point.ts";
 import { holdersOf } from "./branch-holders.ts";
 import { keepCommit, type KeptRef } from "./kept-refs.ts";
 import { snapshotAll, snapshotIndex, type TaskPlace } from "./leftovers.ts";
@@ -45,7 +46,9 @@ export async function removeWorktree(core: RepositoryCore, options: RemoveOption
   const keptFolders: string[] = [];
   if (record?.mark?.kind === "task" && record.mark.isBeingRemoved !== true) {
     await saveWork(core, record, record.mark, kept, keptFolders);
+    crashPoint("removal-work-kept");
     await writeMark(record.gitDir, { ...record.mark, isBeingRemoved: true });
+    crashPoint("removal-marked");
   }
   const isBranchDeleted = await deleteBranch(core, options, record, kept);
   if (record !== null) await deleteWorktree(core, record);
@@ -92,5 +95,6 @@ async function deleteBranch(
   if (!isMerged && options.unmerged !== "delete-branch") return false;
   if (!isMerged) kept.push(await keepCommit(core.place, options, tip, "orchestrator: the branch is deleted"));
   await mustChangeRefs(core.place, [{ ref, to: null, expected: tip }], "orchestrator: the task is done");
+  crashPoint("removal-branch-deleted");
   return true;
 }

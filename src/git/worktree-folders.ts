@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, lstatSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, realpath, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { runGit, wordsOf } from "./run-git.ts";
@@ -51,6 +52,7 @@ export async function addWorktree(
     await mkdir(dirname(path), { recursive: true });
     const result = await runGit(core.place, args, { mutates: true });
     if (result.exitCode !== 0) throw new Error(wordsOf(result));
+    crashPoint("worktree-added");
     await writeMark(await gitDirOf(path), mark);
   } catch (thrown) {
     await rm(path, { recursive: true, force: true }).catch(() => undefined);
@@ -83,6 +85,7 @@ export async function deleteWorktree(core: RepositoryCore, record: WorktreeRecor
     throw new AppError("WORKTREE_FAILED", `${record.path ?? record.id} is not a worktree of ours: it stays.`);
   }
   if (record.path !== null) await deleteFolder(core, record.path);
+  crashPoint("removal-folder-deleted");
   await rm(record.gitDir, { recursive: true, force: true });
 }
 

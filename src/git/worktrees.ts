@@ -8,6 +8,7 @@
  */
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
+import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
 import { holdersOf } from "./branch-holders.ts";
 import { changedFiles, hasUncommittedChanges, untrackedFiles, type ChangedFile } from "./changes.ts";
@@ -200,6 +201,7 @@ async function ensureWorktree(core: RepositoryCore, options: EnsureOptions): Pro
   if (existsSync(path) && (await readdir(path)).length > 0) await moveAside(core, path, `${planId}.${taskId}`);
 
   kept.push(...(await prepareBranch(core, options)));
+  crashPoint("task-branch-made");
   await addWorktree(core, path, [path, branch], { kind: "task", planId, taskId, branch, startSha });
   const made = await findRecord(core.commonDir, path);
   const headSha = await branchTip(core.place, branch);

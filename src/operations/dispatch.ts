@@ -3,6 +3,7 @@
  * is thrown into a result. Never throws.
  */
 import { createHash } from "node:crypto";
+import { crashPoint } from "../crash-point.ts";
 import type { App } from "../app.ts";
 import { AppError, messageOf } from "../errors.ts";
 import { describeInvalid } from "../invalid-input.ts";
@@ -95,7 +96,9 @@ async function carryOutFor(
         return output;
       }),
   };
-  return resultOf(operation, await operation.run(app, parsed.data, acting));
+  const output = await operation.run(app, parsed.data, acting);
+  if (!operation.isReading) crashPoint("request-carried-out");
+  return resultOf(operation, output);
 }
 
 function resultOf(operation: Operation<object, object>, output: object): OperationResult {

@@ -8,6 +8,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { crashPoint } from "../crash-point.ts";
 import type { AgentEvent, ResolvedProvider, TurnCommand, TurnReader, TurnRequest } from "../agents/backend.ts";
 import { AppError, hasCode, messageOf } from "../errors.ts";
 import { DECOMPOSE_TASK } from "../plan/decomposition.ts";
@@ -158,6 +159,7 @@ export class AttemptRunner {
     if (place.type === "wait") return { type: "not-started", wait: place.wait };
     if (place.type === "failed") return failure("worktree-failed", place.message, null);
     if (leavesNothing(role, backend)) await clearAfterCut(this.#parts, task, place.place);
+    crashPoint("attempt-worktree-made");
     const variables = taskVariables(task, live.slot);
     const problem = await setUpWorktree(this.#parts, task, place.place, settings, variables, (child) => {
       live.process = child;
@@ -166,6 +168,7 @@ export class AttemptRunner {
     live.process = null;
     if (live.stopReason !== null) return stoppedBy(live.stopReason);
     if (problem !== null) return failure("worktree-failed", problem, null);
+    crashPoint("attempt-worktree-set-up");
     const step = await stepFactsOf(this.#parts, task, place.place);
     return { place: place.place, role, settings, providerSettings, provider, backend, slot: live.slot, step };
   }
@@ -197,10 +200,12 @@ export class AttemptRunner {
     const startedAtMs = clock.nowMs();
     const told = stepFiles(prepared.step, request.scratchDir);
     this.#noteStart(task, live, prepared, request, { startedAtMs, mail });
+    crashPoint("attempt-row-written");
     for (const file of [...command.files, ...told.files]) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
+    crashPoint("attempt-files-written");
     const history = new AttemptHistory(this.#parts, task, live.id);
     history.prompt(request.prompt);
     const reader = backend.readTurn(request);
@@ -211,6 +216,7 @@ export class AttemptRunner {
     };
     const spawning = { command, environment, reader, history, folder, mail };
     const report = await this.#spawn(task, live, prepared, spawning);
+    crashPoint("attempt-process-ended");
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
     const said = endOf(report, turnEnd, live.stopReason);
@@ -221,6 +227,7 @@ export class AttemptRunner {
       task.id === DECOMPOSE_TASK && spoken.type === "succeeded"
         ? takeDecomposition(this.#parts, task, prepared.settings, turnEnd.structured)
         : await finishWork(this.#parts, task, prepared, live.id, judgement);
+    crashPoint("attempt-work-finished");
     const { end } = work;
     const write = (): void => {
       history.note(end.type === "failed" ? `failed (${end.cause}): ${end.message}` : end.type);
@@ -302,7 +309,9 @@ export class AttemptRunner {
       for (const event of events) {
         history.event(event);
         live.turn?.take(event);
-        if (event.type === "session") this.#noteSession(task, live, prepared, event.sessionId);
+        if (event.type !== "session") continue;
+        this.#noteSession(task, live, prepared, event.sessionId);
+        crashPoint("attempt-session-noted");
       }
     };
     const exclude = await excludeVariables(prepared.place.gitDir);
@@ -323,6 +332,7 @@ export class AttemptRunner {
     });
     live.process = child;
     live.turn = this.#openTurn(child, prepared, command, mail, (text) => history.prompt(text));
+    crashPoint("attempt-process-started");
     if (live.stopReason !== null) void child.stop(live.stopReason);
     const endStallWatch = this.#watch(task, live, prepared, child);
     this.#commit(() => {
@@ -332,6 +342,7 @@ export class AttemptRunner {
       const body = { type: "attempt-started", number: task.ledger.attempts, provider: name, pid: child.pid } as const;
       store.events.append({ planId: task.planId, taskId: task.id, attemptId: live.id, body });
     });
+    crashPoint("attempt-pid-written");
     // What was said since the prompt was put together.
     this.tell(task);
     const report = await child.exited;

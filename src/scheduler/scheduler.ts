@@ -10,6 +10,7 @@
  * and the next start goes on from what is stored.
  */
 import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises";
+import { crashPoint } from "../crash-point.ts";
 import type { BackendKind } from "../agents/backend.ts";
 import type { Board, Decision } from "../plan/board.ts";
 import type { AttemptEnd, MergeEnd } from "../plan/outcomes.ts";
@@ -173,6 +174,7 @@ export class Scheduler {
       this.#fail(thrown);
       return;
     }
+    crashPoint("decisions-written");
     for (const decision of decisions) this.#carryOut(decision);
     this.#armTimer();
   }
@@ -198,6 +200,7 @@ export class Scheduler {
       if (end.type === "succeeded") addProposals(this.parts, task);
       this.#closeWork(task, end);
     });
+    crashPoint("attempt-end-written");
     await this.#tidy(task);
   }
 
@@ -220,6 +223,7 @@ export class Scheduler {
       endMerge(this.#board, taskKey(task), end);
       this.#closeWork(task, end);
     });
+    crashPoint("merge-outcome-written");
     if (task.state === "waiting" && signature !== null) this.#watch.note(task, signature, inTheWay);
     await this.#tidy(task);
   }

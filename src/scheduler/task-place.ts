@@ -1,4 +1,5 @@
 /** Where a task works: its worktree on its branch, from a target that has everything the task builds on. */
+import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import { taskKey } from "../plan/records.ts";
@@ -53,13 +54,17 @@ export async function openWorktree(
     // Done and opened again by a changed plan: what it builds on now is in the target, not where it once began.
     if (worktree === null) baseSha = null;
     const folder = folderOf(parts, task);
-    if (isRepeatable && worktree !== null) {
+    if (worktree === null) {
+      // One that an engine made which then died has no row: the target may have moved on from where it began.
+      await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch });
+    } else if (isRepeatable) {
       // A branch that got nowhere yet needs no ref to keep it.
       const given = { mergedInto: tip, unmerged: "delete-branch" } as const;
       await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch, ...given });
       worktree = null;
       baseSha = null;
     }
+    crashPoint("task-worktree-put-aside");
     const startSha = baseSha ?? (await takeOver(parts, task)) ?? tip;
     const opened = await repository.worktrees.ensure({
       planId: task.planId,

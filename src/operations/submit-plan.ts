@@ -1,4 +1,5 @@
 /** create_plan: everything that can be refused is refused before anything has happened. */
+import { crashPoint } from "../crash-point.ts";
 import type { App, CurrentSettings } from "../app.ts";
 import { AppError } from "../errors.ts";
 import { DECOMPOSE_TASK, decomposeTask } from "../plan/decomposition.ts";
@@ -37,7 +38,9 @@ export async function submitPlan(app: App, value: CreatePlanInput, call: ActingC
   if (value.dryRun === true) return preview(checked, settings, plan.id, "checked", true);
   if (plan.outcome === "attached") return attached(app, checked, settings, plan.id);
   if (checked.newBranch !== null) await app.parts.repository.createBranch(checked.newBranch, checked.startSha);
-  await markBefore(app, plan.id, checked.startSha);
+  crashPoint("plan-target-made");
+  await markBefore(app, plan, checked.startSha);
+  crashPoint("plan-before-ref-set");
   return call.commit(() => {
     const outcome = carryOut(app, value, checked, settings, plan);
     app.applyLimits();
@@ -194,11 +197,14 @@ function pinned(plan: PlanSettings): string {
   return JSON.stringify({ ...plan, providers });
 }
 
-/** Where the target was before the plan, for undo. The first value stays: a continued plan began back then. */
-async function markBefore(app: App, planId: string, sha: string): Promise<void> {
-  const ref = `refs/orchestrator/before/${planId}`;
-  if ((await app.parts.repository.resolve(ref)) !== null) return;
-  const outcome = await app.parts.repository.setRef(ref, sha, { expected: null });
+/**
+ * Where the target was before the plan, for undo. The value of a continued plan stays: it began back then. One that
+ * stands there for a new plan was set by an engine that died before the plan was stored.
+ */
+async function markBefore(app: App, { id, outcome: found }: Identified, sha: string): Promise<void> {
+  const ref = `refs/orchestrator/before/${id}`;
+  if (found !== "created" && (await app.parts.repository.resolve(ref)) !== null) return;
+  const outcome = await app.parts.repository.setRef(ref, sha);
   if (outcome.type === "refused") {
     throw new AppError("GIT_FAILED", `${ref}, which undo needs, could not be set: ${outcome.gitWords}`);
   }

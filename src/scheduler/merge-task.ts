@@ -5,6 +5,7 @@
  */
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { crashPoint } from "../crash-point.ts";
 import type { MoveOptions, MoveOutcome } from "../git/move-target.ts";
 import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
@@ -52,6 +53,7 @@ export async function mergeTask(
     const body = { type: "merge-started", target, candidate: null } as const;
     store.events.append({ planId: task.planId, taskId: task.id, attemptId: null, body });
   });
+  crashPoint("merge-row-written");
   let end: MergeEnd;
   // What the checkout looks like before anything is tried: see CheckoutWatch.
   const signature = await checkoutSignature(parts.repository, target).catch(() => null);
@@ -118,7 +120,9 @@ async function run(merge: Merge): Promise<MergeEnd> {
         );
       }
     }
+    crashPoint("merge-candidate-made");
     commit(() => store.merges.update(mergeId, { state: "verifying", targetSha, candidateSha: candidate.sha }));
+    crashPoint("merge-candidate-written");
     const verdict = await verify(
       parts,
       task,
@@ -128,8 +132,11 @@ async function run(merge: Merge): Promise<MergeEnd> {
     if (verdict !== null) return verdict;
     if (merge.isStopping()) return { type: "again" };
 
+    crashPoint("merge-verified");
     commit(() => store.merges.update(mergeId, { state: "moving" }));
+    crashPoint("merge-moving-written");
     const moved = await move(merge, { target, from: targetSha, to: candidate.sha });
+    crashPoint("merge-target-moved");
     if (moved.type === "moved") return { type: "merged", sha: candidate.sha };
     if (moved.type === "refused") {
       const checkout = moved.worktree ?? repository.mainWorktree;
@@ -150,12 +157,15 @@ async function run(merge: Merge): Promise<MergeEnd> {
  */
 async function whatArrived({ parts, task }: Merge, targetSha: string): Promise<MergeEnd> {
   for (const { candidateSha } of parts.store.merges.listByTask(task.planId, task.id).reverse()) {
-    // An old candidate may have been collected as garbage since.
-    if (candidateSha === null || (await parts.repository.resolve(candidateSha)) === null) continue;
-    if (!(await parts.repository.isAncestor(candidateSha, targetSha))) continue;
-    return { type: "merged", sha: candidateSha };
+    if (candidateSha !== null && (await hasArrived(parts, candidateSha, targetSha)))
+      return { type: "merged", sha: candidateSha };
   }
   return { type: "nothing" };
+}
+
+/** True when the target has that candidate. One that never got there may have been collected as garbage since. */
+export async function hasArrived({ repository }: Parts, candidateSha: string, targetSha: string): Promise<boolean> {
+  return (await repository.resolve(candidateSha)) !== null && (await repository.isAncestor(candidateSha, targetSha));
 }
 
 async function move({ parts, isStopping }: Merge, options: MoveOptions): Promise<MoveOutcome> {

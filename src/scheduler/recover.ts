@@ -2,10 +2,12 @@
  * What was under way when the engine last ended is looked up and decided, never guessed: processes by their mark,
  * branches and refs by git, the rest by the store. Nothing finished runs again and no retry is spent.
  */
+import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
 import { longestPaths, checkGraph } from "../plan/graph.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
 import { taskKey, type PlanRecord, type TaskKey, type TaskRecord } from "../plan/records.ts";
+import { hasArrived } from "./merge-task.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { tidyTask } from "./tidy-task.ts";
 
@@ -23,9 +25,11 @@ export async function recover(parts: Parts, commit: Commit): Promise<number> {
   endOpenConsultations(parts);
   if (ended > 0) parts.log("warning", `ended ${ended} processes that an earlier engine left behind`, { ended });
 
+  crashPoint("recovery-processes-ended");
   for (const health of store.providers.loadAll()) board.restoreProvider(health);
   const plans = store.plans.listOpen();
   const merged = await lookUpMerges(parts);
+  crashPoint("recovery-merges-looked-up");
   commit(() => {
     for (const plan of plans) addPlan(parts, plan, store.tasks.listByPlan(plan.id));
   });
@@ -34,6 +38,7 @@ export async function recover(parts: Parts, commit: Commit): Promise<number> {
     recovered += endOpenAttempts(parts);
     recovered += endOpenMerges(parts, merged);
   });
+  crashPoint("recovery-outcomes-written");
   await tidyLeftovers(parts);
   return recovered;
 }
@@ -54,7 +59,7 @@ async function lookUpMerges(parts: Parts): Promise<ReadonlyMap<string, boolean>>
     let isThere = false;
     if (merge.state === "moving" && merge.candidateSha !== null) {
       const tip = await parts.repository.branchTip(merge.target);
-      isThere = tip !== null && (await parts.repository.isAncestor(merge.candidateSha, tip));
+      isThere = tip !== null && (await hasArrived(parts, merge.candidateSha, tip));
     }
     arrived.set(merge.id, isThere);
   }
@@ -76,13 +81,14 @@ function endOpenAttempts(parts: Parts): number {
   const nowMs = clock.nowMs();
   const open = new Map<TaskKey, string>();
   for (const attempt of store.attempts.listOpen()) {
-    open.set(taskKey({ planId: attempt.planId, id: attempt.taskId }), attempt.id);
+    const hadProcess = attempt.pid !== null;
+    if (hadProcess) open.set(taskKey({ planId: attempt.planId, id: attempt.taskId }), attempt.id);
     store.attempts.update(attempt.id, {
       state: "ended",
       endedAtMs: nowMs,
       outcome: "failed",
       cause: "engine-crash",
-      message: "the engine ended while it ran",
+      message: hadProcess ? "the engine ended while it ran" : "the engine ended before its agent was started",
     });
   }
   let count = 0;
@@ -91,7 +97,7 @@ function endOpenAttempts(parts: Parts): number {
       if (record.state !== "running") continue;
       count += 1;
       const key = taskKey(record);
-      // Without a row the agent was not started: nothing was interrupted, so nothing is spent.
+      // Without a row or a process the agent was not started: nothing was interrupted, so nothing is spent.
       const end = open.has(key)
         ? ({
             type: "failed",
@@ -137,11 +143,10 @@ function endOpenMerges(parts: Parts, arrived: ReadonlyMap<string, boolean>): num
 }
 
 async function tidyLeftovers(parts: Parts): Promise<void> {
-  for (const plan of parts.board.plans()) {
-    for (const { record } of plan.nodes.values())
-      if (record.state === "succeeded" || record.state === "skipped") await tidyTask(parts, record);
-  }
+  // Also of plans that have ended, which are not on the board: the end is written before the last worktree goes.
+  for (const task of parts.store.tasks.listUntidied()) await tidyTask(parts, task);
   try {
+    crashPoint("recovery-finished-tidied");
     await parts.repository.worktrees.prune();
   } catch (thrown) {
     parts.log("warning", `half-made worktrees could not be pruned: ${messageOf(thrown)}`, {});

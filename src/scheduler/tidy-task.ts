@@ -1,3 +1,4 @@
+import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
@@ -18,17 +19,19 @@ export async function tidyTask(parts: Parts, task: TaskRecord): Promise<void> {
 
 /** The same for who needs the folder. Throws WORKTREE_FAILED, GIT_FAILED. */
 export async function giveBack(parts: Parts, task: TaskRecord): Promise<void> {
-  const { store, board, repository } = parts;
+  const { store, repository } = parts;
   const work = store.tasks.getWork(task.planId, task.id);
-  if (work?.worktree == null || work.branch === null) return;
+  const target = store.plans.get(task.planId)?.target;
+  if (work?.worktree == null || work.branch === null || target === undefined) return;
   await repository.worktrees.remove({
     planId: task.planId,
     taskId: task.id,
     folder: folderOf(parts, task),
     branch: work.branch,
-    mergedInto: `refs/heads/${board.plan(task.planId).record.target}`,
+    mergedInto: `refs/heads/${target}`,
     // What was skipped will not be merged any more; `merge: none` asked for the branch.
     ...(task.state === "skipped" ? { unmerged: "delete-branch" } : {}),
   });
+  crashPoint("removal-done");
   store.transaction(() => store.tasks.setWork(task.planId, task.id, { worktree: null }));
 }

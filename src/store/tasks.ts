@@ -89,6 +89,7 @@ export class Tasks {
   readonly #get: Query;
   readonly #listByPlan: Query;
   readonly #listOpen: Query;
+  readonly #listUntidied: Query;
   readonly #getWork: Query;
   readonly #listWork: Query;
   readonly #nextOrdinal: Query;
@@ -111,6 +112,9 @@ export class Tasks {
     this.#listOpen = connection.prepare(
       `SELECT ${record} FROM plans JOIN tasks ON tasks.plan_id = plans.id
        WHERE plans.ended_at_ms IS NULL ORDER BY tasks.ordinal`,
+    );
+    this.#listUntidied = connection.prepare(
+      `SELECT ${record} FROM tasks WHERE worktree IS NOT NULL AND state IN ('succeeded', 'skipped')`,
     );
     this.#getWork = connection.prepare(`SELECT ${work} FROM tasks WHERE plan_id = ? AND id = ?`);
     this.#listWork = connection.prepare(`SELECT ${work} FROM tasks WHERE plan_id = ? ORDER BY ordinal`);
@@ -166,6 +170,11 @@ export class Tasks {
   /** All tasks, ended ones too, of the plans that have not ended; oldest first. */
   listOpen(): TaskRecord[] {
     return this.#records.all(this.#listOpen);
+  }
+
+  /** Done for good, of whatever plan, with a worktree that was not given back yet. */
+  listUntidied(): TaskRecord[] {
+    return this.#records.all(this.#listUntidied);
   }
 
   /** Ids of the tasks that name this one in `dependsOn`. */

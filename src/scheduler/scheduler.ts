@@ -266,7 +266,8 @@ export class Scheduler {
   #goOn(key: TaskKey): void {
     this.commit(() => {
       const node = this.#board.node(key);
-      if (node.record.state === "waiting") this.#board.goOn(node);
+      // While its checkout was looked at, somebody may have paused it or opened it by hand.
+      if (node.record.state === "waiting" && node.record.wait?.code !== "paused") this.#board.goOn(node);
     });
   }
 

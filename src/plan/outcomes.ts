@@ -256,6 +256,8 @@ export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
       if (end.canRepair && record.ledger.repairs < board.settings.maxRepairs) {
         record.ledger = { ...ledgerOfNextStep(record.ledger), repairs: record.ledger.repairs + 1 };
         record.stage = "work";
+        // What a person had let through was another state of the work.
+        record.isApproved = false;
         record.nextTurn = { kind: "repair", note: end.output };
         // Through the later steps again: what lands was approved as it lands, not as it was before the repair.
         const message = "verify failed after merging; the agent repairs it";

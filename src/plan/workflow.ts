@@ -45,3 +45,8 @@ export function describeStep({
   const { agent } = stepOf({ workflow, step });
   return `${agent}, step ${step + 1} of ${workflow.steps.length}, round ${ledger.rounds + 1}`;
 }
+
+/** How long a task takes as far as is known: the mean durations of its steps' roles, one after the other. */
+export function weigher(means: ReadonlyMap<string, number>): (task: TaskRecord | undefined) => number {
+  return (task) => task?.workflow.steps.reduce((sum, { agent }) => sum + (means.get(agent) ?? 1), 0) ?? 1;
+}

@@ -112,12 +112,10 @@ async function run(merge: Merge): Promise<MergeEnd> {
     if (!task.isApproved) {
       const sensitive = await sensitiveChanges(parts, targetSha, candidate.sha);
       if (sensitive.length > 0) {
-        const message = `it changes what runs on your machine: ${sensitive.slice(0, 5).join(", ")}`;
-        return waitFor(
-          "approval",
-          message,
-          `orchestrator diff ${taskKey(task)}; orchestrator approve ${taskKey(task)}`,
-        );
+        const key = taskKey(task);
+        const shown = sensitive.slice(0, 5).join(", ");
+        const message = `it changes what runs on your machine: ${shown} (look at it: orchestrator diff ${key})`;
+        return waitFor("approval", message, `orchestrator approve ${key}`);
       }
     }
     crashPoint("merge-candidate-made");
@@ -181,11 +179,14 @@ async function move({ parts, isStopping }: Merge, options: MoveOptions): Promise
 async function sensitiveChanges(parts: Parts, from: string, to: string): Promise<string[]> {
   const files = await parts.repository.changedFiles(from, to);
   const hooks = await trackedHooksFolder(parts.repository);
-  const folders = [".orchestrator/", ".husky/", ...(hooks === null ? [] : [`${hooks}/`])];
-  return files
-    .flatMap((file) => [file.path, file.previousPath ?? file.path])
-    .filter((path, index, all) => all.indexOf(path) === index)
-    .filter((path) => folders.some((folder) => path.startsWith(folder)));
+  const folders = [".orchestrator", ".husky", ...(hooks === null ? [] : [hooks])].map((folder) => folder.toLowerCase());
+  return (
+    files
+      .flatMap((file) => [file.path, file.previousPath ?? file.path])
+      .filter((path, index, all) => all.indexOf(path) === index)
+      // A link in the place of the folder is as good as a change of all in it; some file systems don't tell case apart.
+      .filter((path) => folders.some((folder) => `${path.toLowerCase()}/`.startsWith(`${folder}/`)))
+  );
 }
 
 function writeEnd(parts: Parts, task: TaskRecord, mergeId: string, target: string, end: MergeEnd): void {

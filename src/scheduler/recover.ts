@@ -8,6 +8,7 @@ import { longestPaths, checkGraph } from "../plan/graph.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
 import { taskKey, type PlanRecord, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { hasArrived } from "./merge-task.ts";
+import { weigher } from "../plan/workflow.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { tidyTask } from "./tidy-task.ts";
 
@@ -45,10 +46,10 @@ export async function recover(parts: Parts, commit: Commit): Promise<number> {
 
 /** Puts a plan on the board, path lengths from what its roles took so far. */
 export function addPlan(parts: Parts, plan: PlanRecord, tasks: readonly TaskRecord[]): void {
-  const means = parts.store.roles.meanDurations();
+  const weightOf = weigher(parts.store.roles.meanDurations());
   const specs = tasks.map((task) => task.spec);
-  const agents = new Map(specs.map((spec) => [spec.id, spec.agent]));
-  const lengths = longestPaths(specs, checkGraph(specs), (id) => means.get(agents.get(id) ?? "") ?? 1);
+  const byId = new Map(tasks.map((task) => [task.id, task]));
+  const lengths = longestPaths(specs, checkGraph(specs), (id) => weightOf(byId.get(id)));
   parts.board.addPlan(plan, tasks, lengths);
 }
 

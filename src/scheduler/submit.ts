@@ -11,6 +11,7 @@ import {
   type Workflow,
 } from "../plan/records.ts";
 import { isEnded } from "../plan/task-state.ts";
+import { weigher } from "../plan/workflow.ts";
 import type { Parts } from "./parts.ts";
 import { addPlan } from "./recover.ts";
 
@@ -247,8 +248,7 @@ export function applyEdit(
     });
   }
   if (edit.change.length === 0 && edit.drop.length === 0) {
-    const means = store.roles.meanDurations();
-    const weightOf = (task: TaskRecord): number => means.get(task.spec.agent) ?? 1;
+    const weightOf = weigher(store.roles.meanDurations());
     const order = checkGraph(
       added.map(({ spec }) => ({ id: spec.id, dependsOn: spec.dependsOn.filter((id) => !plan.nodes.has(id)) })),
     );
@@ -256,10 +256,7 @@ export function applyEdit(
     const lengths = longestPaths(
       added.map((task) => task.spec),
       order,
-      (id) => {
-        const task = byId.get(id);
-        return task === undefined ? 1 : weightOf(task);
-      },
+      (id) => weightOf(byId.get(id)),
     );
     board.addTasks(planId, added, lengths);
     for (const task of added) board.raisePaths(board.node(taskKey(task)), weightOf);
@@ -303,6 +300,6 @@ function rebuild(
       return true;
     },
     added,
-    weightOf: (task) => store.roles.meanDurations().get(task.spec.agent) ?? 1,
+    weightOf: weigher(store.roles.meanDurations()),
   });
 }

@@ -1,0 +1,71 @@
+/** What changes what runs on the user's machine waits for the user before it is merged, and is not used before it is trusted. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { DIST, Ground } from "./engine-support.ts";
+
+let ground: Ground;
+
+beforeEach(() => {
+  ground = new Ground();
+});
+
+afterEach(async () => {
+  await ground.leave();
+});
+
+test.each([
+  ["our own config", "mkdir -p .orchestrator && echo '{}' > .orchestrator/config.json", ".orchestrator/config.json"],
+  ["husky's hooks", "mkdir -p .husky && echo true > .husky/pre-commit", ".husky/pre-commit"],
+  ["a link in the place of husky's hooks", "ln -s elsewhere .husky", ".husky"],
+  ["the folder's name in capitals", "mkdir -p .Husky && echo true > .Husky/pre-commit", ".Husky/pre-commit"],
+  ["hooks that the repository tracks", "echo true > tools/hooks/pre-push", "tools/hooks/pre-push"],
+  ["the removal of such a hook", "git rm -q tools/hooks/pre-commit", "tools/hooks/pre-commit"],
+])("a branch that changes %s waits for approval, before anything of it runs", async (_what, command, path) => {
+  const repo = ground.main;
+  repo.commit("hooks", { "tools/hooks/pre-commit": "exit 0\n" });
+  repo.git("config", "core.hooksPath", "tools/hooks");
+  const verify = [`echo ran >> '${ground.traces}/verify'`];
+  const plan = await repo.submit("p", [{ id: "a", prompt: command, verify }]);
+  expect(await repo.settled(plan)).toBe("needs-person");
+  const { why } = await repo.task("p/a");
+  expect(why).toMatchObject({ code: "approval" });
+  expect(why?.message).toContain(path);
+  expect(why?.command).toContain("orchestrator approve p/a");
+  expect(ground.trace("verify")).toEqual([]);
+  expect(repo.merges()).toEqual({});
+  await repo.control("approve", { task: "p/a" });
+  expect(await repo.settled(plan)).toBe("succeeded");
+  expect(ground.trace("verify")).toHaveLength(1);
+  expect(repo.merges()).toEqual({ a: 1 });
+});
+
+test("a config that an approved task changed is not used before it is trusted again", async () => {
+  const repo = ground.main;
+  mkdirSync(join(repo.path, ".orchestrator"));
+  writeFileSync(join(repo.path, ".orchestrator", "config.json"), "{}\n");
+  repo.commit("config", { ".orchestrator/config.json": "{}\n" });
+  const config = (await import(pathToFileURL(join(DIST, "config", "index.js")).href)) as {
+    trustProject: typeof import("../../src/config/index.ts").trustProject;
+    describeChange: typeof import("../../src/config/index.ts").describeChange;
+  };
+  const places = { home: join(ground.home, ".orchestrator"), mainWorktree: repo.path };
+  await config.trustProject(places);
+  const prompt = `echo '{ "verify": ["touch OWNED"] }' > .orchestrator/config.json`;
+  await repo.submit("p", [{ id: "a", prompt }]);
+  expect(await repo.settled("p")).toBe("needs-person");
+  await repo.control("approve", { task: "p/a" });
+  expect(await repo.settled("p")).toBe("succeeded");
+  const tasks = [{ id: "b", agent: "command", prompt: "true" }];
+  expect(await repo.refusal("create_plan", { name: "q", tasks })).toMatchObject({
+    code: "CONFIG_UNTRUSTED",
+    message: expect.stringContaining("changed since it was trusted") as string,
+  });
+  const { state, diff } = config.describeChange(places);
+  expect(state).toBe("changed");
+  expect(diff).toContain('+ { "verify": ["touch OWNED"] }');
+  await config.trustProject(places);
+  await repo.submit("q", [{ id: "b", prompt: "echo b > b.txt" }]);
+  expect(await repo.settled("q")).toBe("succeeded");
+});

@@ -36,14 +36,18 @@ export function joinHook(name: string, ours: string, there: HookFile | null): Jo
     const old = blockOf(text);
     if (old !== null) return old === block ? { type: "keep" } : { type: "write", text: text.replace(old, () => block) };
     const end = text.indexOf("\n") + 1;
-    // A hook without the right to be run is switched off; ours must not switch it on.
-    if (isExecutable && SHELL.test(text.slice(0, end))) {
+    // A hook without the right to be run is switched off; ours must not switch it on. One that is nothing but its first
+    // line would look like ours alone when the block is gone, and be deleted.
+    if (isExecutable && text !== SHEBANG && SHELL.test(text.slice(0, end))) {
       return { type: "write", text: text.slice(0, end) + block + text.slice(end) };
     }
   }
+  return { type: "replace", text: SHEBANG + block + runAside(name) };
+}
+
+function runAside(name: string): string {
   const aside = `"\${0%/*}/${name}${ASIDE}"`;
-  const last = `# What was here before.\nif [ -x ${aside} ]; then exec ${aside} "$@"; fi\n`;
-  return { type: "replace", text: SHEBANG + block + last };
+  return `# What was here before.\nif [ -x ${aside} ]; then exec ${aside} "$@"; fi\n`;
 }
 
 export type Leaving =
@@ -53,11 +57,12 @@ export type Leaving =
   /** What was moved aside goes back to its place. */
   | { readonly type: "put-back" };
 
-export function leaveHook(there: string, hasAside: boolean): Leaving {
+/** What a person wrote into the file since stays, also where ours stands in for another: that one is still run by it. */
+export function leaveHook(name: string, there: string, hasAside: boolean): Leaving {
   const block = blockOf(there);
   if (block === null) return { type: "keep" };
   const rest = there.replace(block, () => "");
-  const isStandIn = rest.startsWith(`${SHEBANG}# What was here before.\n`);
+  const isStandIn = rest === SHEBANG + runAside(name);
   if (isStandIn && hasAside) return { type: "put-back" };
   return rest === SHEBANG || isStandIn ? { type: "delete" } : { type: "write", text: rest };
 }

@@ -31,7 +31,8 @@ export interface HooksReport {
 
 /** Where hooks were installed, so that they are found again after `core.hooksPath` changed. */
 interface Memory {
-  readonly folders: readonly { readonly path: string; readonly wasMade: boolean }[];
+  /** `made`: the folders that were made for it, the deepest first. */
+  readonly folders: readonly { readonly path: string; readonly made?: readonly string[] }[];
 }
 
 /** `worktree` is where the user stands. `stateFolder` is the engine's own. Throws HOOKS_UNUSABLE before anything changed. */
@@ -41,12 +42,12 @@ export async function installHooks(
   stateFolder: string,
 ): Promise<HooksReport> {
   const place = await hooksPlace(worktree);
-  const exists = (await lstatOrNull(place.folder)) !== null;
-  checkWritable(exists ? place.folder : existingParent(place.folder));
+  const made = missingFolders(place.folder);
+  checkWritable(made.length === 0 ? place.folder : dirname(made.at(-1) ?? place.folder));
   // Before anything is touched: what was half installed must be found again.
   const memory = await readMemory(stateFolder);
   if (!memory.folders.some(({ path }) => path === place.folder)) {
-    await writeMemory(stateFolder, { folders: [...memory.folders, { path: place.folder, wasMade: !exists }] });
+    await writeMemory(stateFolder, { folders: [...memory.folders, { path: place.folder, made }] });
   }
   try {
     await mkdir(place.folder, { recursive: true });
@@ -66,16 +67,16 @@ export async function uninstallHooks(
   const memory = await readMemory(stateFolder);
   // A folder that hooks are switched off with is none of ours, and does not keep the others from being cleaned.
   const current = await hooksPlace(worktree).catch(() => null);
-  const folders = new Map(memory.folders.map(({ path, wasMade }) => [path, wasMade]));
+  const folders = new Map(memory.folders.map(({ path, made }) => [path, made ?? []]));
   for (const path of [current?.folder, join(repository.commonDir, "hooks")]) {
-    if (path !== undefined && !folders.has(path)) folders.set(path, false);
+    if (path !== undefined && !folders.has(path)) folders.set(path, []);
   }
   for (const folder of folders.keys()) if (await needsChange(folder)) checkWritable(folder);
-  for (const [folder, wasMade] of folders) {
+  for (const [folder, made] of folders) {
     try {
       for (const name of HOOK_NAMES) await uninstallHook(folder, name);
       // Only when nothing else is in it.
-      if (wasMade) await rmdir(folder).catch(() => undefined);
+      for (const empty of made) await rmdir(empty).catch(() => undefined);
     } catch (thrown) {
       throw unusable(`${folder} could not be changed: ${messageOf(thrown)}`, folder);
     }
@@ -157,7 +158,7 @@ async function uninstallHook(folder: string, name: HookName): Promise<void> {
   const aside = path + ASIDE;
   const hasAside = (await lstatOrNull(aside)) !== null;
   if (there?.text === null || there === null) return await dropCopy(path, aside, hasAside);
-  const leaving = leaveHook(there.text, hasAside);
+  const leaving = leaveHook(name, there.text, hasAside);
   switch (leaving.type) {
     case "keep":
       return await dropCopy(path, aside, hasAside);
@@ -242,17 +243,11 @@ function checkWritable(folder: string): void {
   }
 }
 
-function existingParent(folder: string): string {
-  let parent = dirname(folder);
-  for (;;) {
-    try {
-      accessSync(parent, constants.F_OK);
-      return parent;
-    } catch {
-      if (dirname(parent) === parent) return parent;
-      parent = dirname(parent);
-    }
-  }
+/** `folder` and those above it that are not there, the deepest first. */
+function missingFolders(folder: string): string[] {
+  const missing: string[] = [];
+  for (let path = folder; !existsSync(path) && dirname(path) !== path; path = dirname(path)) missing.push(path);
+  return missing;
 }
 
 async function lstatOrNull(path: string): Promise<Stats | null> {

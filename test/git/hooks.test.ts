@@ -108,6 +108,7 @@ describe("M4: git hooks are installed beside what is there and removed without a
       "post-merge.before-orchestrator",
     ],
     ["a shebang without a line's end after it", "#!/bin/sh", 0o755, null],
+    ["a shebang and nothing else", "#!/bin/sh\n", 0o755, null],
   ])("keeps a hook that is %s: arguments, standard input and exit code", async (_what, text, mode, ends) => {
     const folder = join(repository.commonDir, "hooks");
     hook(folder, "post-merge", text, mode);
@@ -124,6 +125,38 @@ describe("M4: git hooks are installed beside what is there and removed without a
     expect(existsSync(join(fixture.path, "x"))).toBe(false);
     await uninstall();
     expect(everything(folder)).toEqual(before);
+  });
+
+  it("takes all folders away again that it made for a core.hooksPath, and no other", async () => {
+    fixture.git("config", "core.hooksPath", "new/deep/hooks");
+    const before = everything(fixture.path);
+    await install();
+    expect(existsSync(join(fixture.path, "new/deep/hooks/post-merge"))).toBe(true);
+    await uninstall();
+    expect(everything(fixture.path)).toEqual(before);
+    await install();
+    writeFileSync(join(fixture.path, "new", "mine"), "");
+    await uninstall();
+    expect(readdirSync(join(fixture.path, "new"))).toEqual(["mine"]);
+  });
+
+  it("keeps what a person wrote into a hook since, also where ours stands in for theirs", async () => {
+    const folder = join(repository.commonDir, "hooks");
+    const ran = join(fixture.path, "ran");
+    hook(folder, "post-merge", `#!${process.execPath}\nrequire("fs").appendFileSync("ran","theirs ")`, 0o755);
+    await install();
+    const edit = (name: string): void => {
+      const text = readFileSync(join(folder, name), "utf8");
+      writeFileSync(join(folder, name), text.replace("#!/bin/sh\n", `#!/bin/sh\nprintf 'added ' >>'${ran}'\n`));
+    };
+    edit("post-merge");
+    edit("post-commit");
+    await uninstall();
+    for (const name of ["post-merge", "post-commit"]) {
+      expect(readFileSync(join(folder, name), "utf8")).not.toContain("orchestrator-mcp");
+      run(join(folder, name), [], "");
+    }
+    expect(readFileSync(ran, "utf8")).toBe("added theirs added ");
   });
 
   it("does not switch on a hook that lacks the right to be run, and puts it back", async () => {

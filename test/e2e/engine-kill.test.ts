@@ -217,7 +217,7 @@ test("a changing call cut in flight by the engine's death makes one plan", async
     expect(await call).toMatchObject({ ok: true });
   }
   const { events } = await repo.call("read_log", { limit: 1000 });
-  const created = (events as { type: string }[]).filter(({ type }) => type === "plan-created");
+  const created = (events as { body: { type: string } }[]).filter(({ body }) => body.type === "plan-created");
   expect(created.length).toBe(delaysMs.length);
   for (const round of delaysMs.keys()) await repo.untilState(`round-${round}/round-${round}`, "succeeded");
   expect(Object.values(repo.merges())).toEqual(delaysMs.map(() => 1));

@@ -1,6 +1,8 @@
 /** A person merges a task's branch by hand: that completes the task, and nothing is merged twice. */
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Ground, type Repo } from "./engine-support.ts";
+import { Ground, quoted, until, type Repo } from "./engine-support.ts";
 
 let ground: Ground;
 let repo: Repo;
@@ -43,8 +45,17 @@ test.each([
 });
 
 test("M4: a conflict that a person resolved by merging the branch is done; one that is only near it is not", async () => {
-  const plan = await repo.submit("clash", [{ id: "edit", prompt: "echo task >README.md; sleep 1" }]);
+  const [begun, goOn] = [join(ground.folder, "begun"), join(ground.folder, "go-on")];
+  const plan = await repo.submit("clash", [
+    {
+      id: "edit",
+      prompt: `echo task >README.md; touch ${quoted(begun)}; until [ -f ${quoted(goOn)} ]; do sleep 0.1; done`,
+    },
+  ]);
+  // Only once its agent works: its branch begins before this commit.
+  await until("the agent works", () => existsSync(begun));
   repo.commit("mine", { "README.md": "mine\n" });
+  writeFileSync(goOn, "");
   await repo.untilState("clash/edit", "waiting:conflict");
   repo.commit("near", { "near.txt": "n\n" });
   expect(await repo.settled(plan)).toBe("needs-person");

@@ -147,7 +147,7 @@ describe("M4: git hooks are installed beside what is there and removed without a
     await install();
     const edit = (name: string): void => {
       const text = readFileSync(join(folder, name), "utf8");
-      writeFileSync(join(folder, name), text.replace("#!/bin/sh\n", `#!/bin/sh\nprintf 'added ' >>'${ran}'\n`));
+      writeFileSync(join(folder, name), text.replace("#!/bin/sh\n", `#!/bin/sh\nprintf 'added ' >>ran\n`));
     };
     edit("post-merge");
     edit("post-commit");

@@ -1,4 +1,5 @@
 /** From words to an exit code: finds the verb, parses, runs it, and tells what went wrong in one line. */
+import { ATTEMPT_MARK } from "../engine/environment.ts";
 import { readPackageVersion } from "../engine/version.ts";
 import { AppError, messageOf } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
@@ -8,6 +9,7 @@ import { overallHelp, verbHelp } from "./help.ts";
 import { plainText } from "./plain-text.ts";
 import { styled, type Line } from "./styled.ts";
 import { openTerminal, type Terminal } from "./terminal.ts";
+import type { Verb } from "./verb.ts";
 import { LATER_VERBS, VERBS } from "./verbs.ts";
 
 /** `words` without the program's name. Never rejects. */
@@ -47,8 +49,18 @@ async function dispatch(words: readonly string[], terminal: Terminal): Promise<E
     terminal.print(...verbHelp(verb));
     return EXIT.succeeded;
   }
+  refuseAgents(verb);
   const run = await verb.load();
   return await run(invocation, terminal);
+}
+
+/** The engine refuses agents by itself; trust, config, init and the like never ask it. */
+function refuseAgents(verb: Verb): void {
+  if (process.env[ATTEMPT_MARK] === undefined || verb.isForAgents === true) return;
+  throw new AppError(
+    "NOT_ALLOWED",
+    `\`orchestrator ${verb.name}\` is not for an agent that carries out a task, which has \`orchestrator context\`, \`ask\` and \`report\``,
+  );
 }
 
 function help(name: string | null, terminal: Terminal): ExitCode {
@@ -72,7 +84,7 @@ function endOfOptions(words: readonly string[]): number {
   return end < 0 ? words.length : end;
 }
 
-function findVerb(name: string): (typeof VERBS)[number] {
+function findVerb(name: string): Verb {
   const verb = VERBS.find((candidate) => candidate.name === name);
   if (verb !== undefined) return verb;
   if (LATER_VERBS.includes(name))

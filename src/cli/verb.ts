@@ -19,6 +19,8 @@ export interface Verb {
   readonly help: string;
   /** For hooks and the like, not for people: the list of verbs leaves it out. */
   readonly isHidden?: boolean;
+  /** Also for an agent that carries out a task; every other verb is an operator's and refuses there. */
+  readonly isForAgents?: boolean;
   /** More lines for `--help`. */
   readonly details?: readonly string[];
   readonly options: Readonly<Record<string, OptionSpec>>;

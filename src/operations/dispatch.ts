@@ -45,7 +45,10 @@ async function carryOut(
   call: OperationCall,
 ): Promise<OperationResult> {
   if (operation.audience !== call.caller.role) {
-    const who = call.caller.role === "satellite" ? "an agent that carries out a task" : "an operator";
+    const who =
+      call.caller.role === "satellite"
+        ? "an agent that carries out a task, which has ask_orchestrator, report_result and task_context"
+        : "an operator";
     throw new AppError("NOT_ALLOWED", `${operation.name} is not for ${who}`);
   }
   const isParent = call.caller.role === "operator" && call.caller.isParent === true;

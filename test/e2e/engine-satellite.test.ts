@@ -1,5 +1,6 @@
 /** What an agent may do in its own repository, however it hides that it is one, and what it starts elsewhere. */
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { DIST, Ground, isAlive, quoted, until, type Fields, type Repo } from "./engine-support.ts";
@@ -85,6 +86,29 @@ test("an agent in its own repository is a satellite by its mark, by its cwd and 
   repo.write("../traces/gate", "");
   expect(await repo.settled("fence")).toBe("succeeded");
   expect((await repo.status({ since: 0 })).plans.map(({ plan }) => plan)).toEqual(["fence"]);
+});
+
+test("11: an operator's verbs refuse in an agent's environment, also those that need no engine, and change nothing", async () => {
+  const verbs = [
+    "trust --yes",
+    "init --yes",
+    "config set limits.agents 9",
+    "doctor",
+    "demo",
+    "serve",
+    "stop",
+    "status",
+  ];
+  const out = quoted(join(ground.traces, "codes"));
+  const lines = verbs.map((verb) => `orchestrator ${verb} 2>> ${out}.err; echo $? >> ${out}`);
+  await repo.submit("verbs", [{ id: "agent", prompt: [...lines, `orchestrator ask --help`].join("\n") }]);
+  expect(await repo.settled("verbs")).toBe("succeeded");
+  expect(ground.trace("codes")).toEqual(verbs.map(() => "3"));
+  const told = ground.trace("codes.err");
+  expect(told).toHaveLength(verbs.length);
+  for (const line of told) expect(line).toContain("not for an agent that carries out a task");
+  expect(repo.git("status", "--porcelain")).toBe("");
+  expect(readFileSync(join(ground.home, ".orchestrator", "config.json"), "utf8")).not.toContain("limits");
 });
 
 test("an agent has its three tools: its report is kept; once its attempt has ended its mark opens nothing", async () => {

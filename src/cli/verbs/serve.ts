@@ -3,7 +3,7 @@
  * it in order.
  */
 import { connectClient } from "../../engine/client.ts";
-import { ATTEMPT_MARK, engineEnvironment } from "../../engine/environment.ts";
+import { engineEnvironment } from "../../engine/environment.ts";
 import { runEngine } from "../../engine/server.ts";
 import { stateFolderOf } from "../../engine/state-folder.ts";
 import { readPackageVersion } from "../../engine/version.ts";
@@ -15,9 +15,6 @@ import type { VerbRunner } from "../verb.ts";
 
 export const runServe: VerbRunner = async (invocation, terminal) => {
   const environment = { ...process.env };
-  if (environment[ATTEMPT_MARK] !== undefined) {
-    throw new AppError("NOT_ALLOWED", "an agent that carries out a task can't run an engine");
-  }
   const { commonDir, place } = findRepositoryFor(invocation.repo);
   const folder = stateFolderOf(commonDir);
   becomeEngine(environment, folder.hash);

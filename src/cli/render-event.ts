@@ -40,13 +40,15 @@ export function describeEvent(body: EventBody): Span[] {
     case "engine-stopping":
       return [`ends: ${body.reason}`];
     case "plan-created":
-      return [`plan made: ${body.tasks} tasks into ${body.target}`];
+      return [`plan made: ${body.tasks} ${body.tasks === 1 ? "task" : "tasks"} into ${body.target}`];
     case "plan-changed":
       return [`plan changed: ${body.added} added, ${body.changed} changed, ${body.dropped} dropped`];
     case "plan-paused":
       return [styled("paused", "yellow")];
     case "plan-resumed":
       return ["resumed"];
+    case "plan-ended":
+      return ["ended: ", styled(body.state, body.state === "succeeded" ? "green" : "red")];
     case "task-added":
       return [`added: ${body.title}`];
     case "task-dropped":

@@ -6,6 +6,7 @@ import { explainTask, standingOf, type Explanation } from "../plan/explain.ts";
 import type { PlanNode, TaskNode } from "../plan/node.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
+import { heldWait } from "../scheduler/question-wait.ts";
 import { historyOf, tokensOf } from "./history.ts";
 import type { OperationCall } from "./operation.ts";
 import { openQuestions, questionHeadline } from "./open-questions.ts";
@@ -162,7 +163,7 @@ function taskLine(
   { wantsWhy, nowMs, isLong }: { wantsWhy: boolean; nowMs: number; isLong: boolean },
 ): TaskLine {
   const { record } = node;
-  const why = explainTask(app.parts.board, taskKey(record), nowMs);
+  const why = explainNow(app, record, nowMs);
   const note = isLong && !wantsWhy && SAYS_IT_ALL.has(why.state) ? null : noteOf(app, record, why);
   const startedAtMs = record.state === "running" ? startOf(app, record) : null;
   // Of what failed the note says it all: fifty of them must stay short.
@@ -180,6 +181,13 @@ function taskLine(
   };
 }
 
+/** The board knows nothing of a question whose asker is held at work. */
+function explainNow(app: App, record: TaskRecord, nowMs: number): Explanation {
+  const why = explainTask(app.parts.board, taskKey(record), nowMs);
+  const held = heldWait(app.scheduler.questions, record);
+  return held === null ? why : { ...why, ...held };
+}
+
 /** What needs no word in a long list: it is done, or its turn comes. */
 const SAYS_IT_ALL: ReadonlySet<TaskState> = new Set(["succeeded", "skipped", "cancelled", "pending", "ready"]);
 
@@ -193,7 +201,8 @@ function noteOf(app: App, record: TaskRecord, why: Explanation): string | null {
   if (record.state === "succeeded") {
     return app.parts.store.tasks.getWork(record.planId, record.id)?.report?.summary ?? record.message;
   }
-  if (record.state === "running") return record.ledger.attempts > 1 ? `attempt ${record.ledger.attempts}` : null;
+  if (record.state === "running" && why.code === null)
+    return record.ledger.attempts > 1 ? `attempt ${record.ledger.attempts}` : null;
   if (record.state === "pending" || record.state === "ready") return why.state === record.state ? null : why.message;
   return why.message;
 }

@@ -160,7 +160,8 @@ function planText(plan: PlanStatus): string {
 function taskText(task: TaskLine): string {
   const command = task.why?.command == null ? "" : ` [${task.why.command}]`;
   const span = task.runsFor === undefined ? "" : ` for ${task.runsFor}`;
-  return `- ${task.task.split("/").slice(1).join("/")} ${task.state}${span}${task.note === null ? "" : `: ${task.note}`}${command}`;
+  const step = task.step === undefined ? "" : ` (${task.step})`;
+  return `- ${task.task.split("/").slice(1).join("/")} ${task.state}${step}${span}${task.note === null ? "" : `: ${task.note}`}${command}`;
 }
 
 function detailText(task: TaskDetail): string {
@@ -169,13 +170,16 @@ function detailText(task: TaskDetail): string {
     task.why === undefined
       ? null
       : `why: ${task.why.message}${task.why.command === null ? "" : ` [${task.why.command}]`}`,
+    task.step === undefined
+      ? null
+      : `step: ${task.step}${task.rejects === undefined ? "" : `; rejected: ${task.rejects}`}`,
     task.branch === null ? null : `branch: ${task.branch}`,
     task.worktree === null ? null : `worktree: ${task.worktree}`,
     task.mergedSha === null ? null : `merged as ${task.mergedSha}`,
     task.report === null ? null : `report (${task.report.status}): ${task.report.summary}`,
     ...task.attempts.map(
       (attempt) =>
-        `attempt ${attempt.number} (${attempt.provider}): ${attempt.outcome ?? attempt.state}${attempt.cause === null ? "" : ` (${attempt.cause})`}${attempt.message === null ? "" : `: ${attempt.message}`}${attempt.denied.length === 0 ? "" : ` (denied: ${attempt.denied.join("; ")})`}`,
+        `attempt ${attempt.number} (${attempt.provider}): ${attempt.verdict ?? attempt.outcome ?? attempt.state}${attempt.cause === null ? "" : ` (${attempt.cause})`}${attempt.message === null ? "" : `: ${attempt.message}`}${attempt.denied.length === 0 ? "" : ` (denied: ${attempt.denied.join("; ")})`}`,
     ),
     task.verifyOutput === null ? null : `verify output:\n${task.verifyOutput}`,
     task.output === undefined ? null : `output:\n${task.output}`,

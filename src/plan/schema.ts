@@ -205,8 +205,8 @@ export function checkNames(tasks: readonly TaskSpec[], names: PlanNames): void {
       throw new AppError(
         "PLAN_UNKNOWN_AGENT",
         `task "${task.id}" wants the agent "${task.agent}", which the config does not have` +
-          (near === null ? "." : `; did you mean "${near}"?`) +
-          ` Known: ${[...agents].join(", ")}.`,
+          (near === null ? "" : `; did you mean "${near}"?`) +
+          `. Known: ${[...agents].join(", ")}.`,
         { details: { task: task.id, agent: task.agent } },
       );
     }
@@ -216,7 +216,7 @@ export function checkNames(tasks: readonly TaskSpec[], names: PlanNames): void {
         "PLAN_INVALID",
         `task "${task.id}" wants the workflow "${task.workflow}", which the config does not have` +
           (near === null ? "" : `; did you mean "${near}"?`) +
-          ` Known: ${workflows.join(", ")}.`,
+          `. Known: ${workflows.join(", ")}.`,
         { details: { task: task.id, workflow: task.workflow } },
       );
     }

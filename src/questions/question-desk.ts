@@ -168,11 +168,13 @@ export class QuestionDesk {
     }
   }
 
+  open(planId: string, taskId: string): QuestionRow[] {
+    return this.#parts.store.questions.listByTask(planId, taskId).filter(({ state }) => state === "open");
+  }
+
   /** Questions without whose answer the task does not go on. */
   openParked(planId: string, taskId: string): QuestionRow[] {
-    return this.#parts.store.questions
-      .listByTask(planId, taskId)
-      .filter((question) => question.state === "open" && question.isParked);
+    return this.open(planId, taskId).filter(({ isParked }) => isParked);
   }
 
   /** When the asker goes on even if nobody answers. Null: the question is not open. */
@@ -390,7 +392,8 @@ function settledEvent({ id, state, answer, answeredBy }: QuestionRow, reason: st
 
 function whyNotOpen({ id, planId, taskId, state, answer, answeredBy }: QuestionRow): string {
   const task = `${planId}/${taskId}`;
-  if (state === "withdrawn") return `question ${id} of ${task} was withdrawn: its agent went on without an answer`;
+  if (state === "withdrawn")
+    return `question ${id} of ${task} was withdrawn: the task ended, or its agent decided itself`;
   if (state === "expired") return `question ${id} of ${task} expired: its agent was told to use its own judgement`;
   return `question ${id} of ${task} was answered already, by ${answeredBy ?? "somebody"}: ${cutTo(answer ?? "", 200)}`;
 }

@@ -4,6 +4,7 @@ import type { AttemptEnd } from "../plan/outcomes.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import type { Wait } from "../plan/task-state.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
+import type { QuestionRow } from "../store/questions.ts";
 import type { Store } from "../store/store.ts";
 
 const MAX_MESSAGE = 200;
@@ -12,7 +13,15 @@ const SLACK_MS = 1_000;
 
 /** The wait for a task's parked questions; null when none is open. */
 export function questionWait(desk: QuestionDesk, { planId, id }: TaskRecord): Wait | null {
-  const open = desk.openParked(planId, id);
+  return waitFor(desk, desk.openParked(planId, id));
+}
+
+/** What a task that runs waits for all the same: the answer that a call of its agent is held for. Null when there is none. */
+export function heldWait(desk: QuestionDesk, { planId, id, state, wish }: TaskRecord): Wait | null {
+  return state === "running" && wish === null ? waitFor(desk, desk.open(planId, id)) : null;
+}
+
+function waitFor(desk: QuestionDesk, open: readonly QuestionRow[]): Wait | null {
   const [first] = open;
   if (first === undefined) return null;
   const text = first.text.replaceAll(/\s+/g, " ").trim();

@@ -3,7 +3,8 @@
  *
  * A merge is a commit with two parents on the branch's first line, a squash of ours (known by its trailer), or a
  * fast-forward by `git merge` or `git pull`. A commit event is what else was added in one move. Going back (reset) is no
- * event; a commit that was only written again (amend, rebase) is none either: it keeps its author and time of writing.
+ * event; a commit that was only written again (amend, rebase) is none either: it keeps its author and time of writing;
+ * nor is what a rebase puts below it, which happened where it comes from.
  */
 import type { BranchHistory, HistoryCommit } from "../git/branch-history.ts";
 
@@ -42,7 +43,8 @@ export function findEvents(history: BranchHistory, facts: Facts): GitEvent[] {
     const fresh = reachable(known, [move.sha], seen);
     for (const sha of fresh) seen.add(sha);
     const originOf = (commit: HistoryCommit): Origin => originFor(commit, move.email, facts);
-    const line = firstLine(known, move.sha, new Set(fresh)).filter(isNew);
+    const brought = new Set(reachable(known, [REBASED.exec(move.message)?.[1] ?? ""], new Set()));
+    const line = firstLine(known, move.sha, new Set(fresh)).filter((one) => isNew(one) && !brought.has(one.sha));
     const merges = line.filter((commit) => commit.parents.length > 1 || isSquash(commit));
     const singles = line.filter((commit) => !merges.includes(commit));
     for (const merge of merges)
@@ -50,7 +52,9 @@ export function findEvents(history: BranchHistory, facts: Facts): GitEvent[] {
     if (singles.length > 0) {
       const commits = singles.map((commit) => ({ sha: commit.sha, origin: originOf(commit) }));
       const tipSha = commits.at(-1)?.sha ?? move.sha;
-      const event = { baseSha: before, tipSha, movedTo: move.sha, commits, plans: plansOf(singles, facts) };
+      // Not where the branch was: what was there may be what was written again, so that nothing would seem changed.
+      const baseSha = singles[0]?.parents[0] ?? before;
+      const event = { baseSha, tipSha, movedTo: move.sha, commits, plans: plansOf(singles, facts) };
       if (merges.length === 0 && FAST_FORWARD.test(move.message)) events.push({ kind: "merge", ...event });
       events.push({ kind: "commit", ...event });
     }
@@ -61,6 +65,9 @@ export function findEvents(history: BranchHistory, facts: Facts): GitEvent[] {
 
 /** git writes these words itself, in English (builtin/merge.c). */
 const FAST_FORWARD = /^(?:merge |pull\b)[^\n]*: Fast-forward$/;
+
+/** `git rebase` brings what is there already below what it writes again; a pull that rebases has other words. */
+const REBASED = /^rebase [^\n]* onto ([0-9a-f]{40,64})$/;
 
 function mergeEvent(
   merge: HistoryCommit,

@@ -74,7 +74,28 @@ describe("M4: events out of a branch's history", () => {
     expect(events(history([again], [["mine2", "commit (amend): other words"]], [old]))).toEqual([]);
     expect(
       events(history([again, theirs], [["mine2", "pull --rebase (finish): refs/heads/main onto x"]], [old])),
-    ).toEqual(["commit base..theirs: theirs/other"]);
+    ).toEqual(["commit before..theirs: theirs/other"]);
+  });
+
+  it("what a rebase puts below the branch happened elsewhere; what it writes again and nobody saw before is new", () => {
+    const upstream = "a".repeat(40);
+    const came = [commit("mine2", [upstream]), commit(upstream, ["base"])];
+    const moves: [string, string][] = [
+      ["mine", "commit: mine"],
+      ["mine2", `rebase (finish): refs/heads/topic onto ${upstream}`],
+    ];
+    expect(events(history(came, moves))).toEqual([`commit ${upstream}..mine2: mine2/user`]);
+    expect(
+      events(history([commit(upstream, ["base"])], [[upstream, `rebase (finish): refs/heads/topic onto ${upstream}`]])),
+    ).toEqual([]);
+  });
+
+  it("a commit that was amended before anybody looked has all its files", () => {
+    const moves: [string, string][] = [
+      ["a", "commit: a"],
+      ["a2", "commit (amend): a"],
+    ];
+    expect(events(history([commit("a2", ["base"])], moves))).toEqual(["commit base..a2: a2/user"]);
   });
 
   it("the queue's merges are the orchestrator's, by trailer or by its own books, squashed or not", () => {

@@ -10,8 +10,8 @@ import {
   loadConfig,
   orchestratorHome,
   projectConfigPath,
-  providerChain,
   resolveAutoProvider,
+  resolveProvider,
   type Config,
   type LoadedConfig,
   worktreesRoot,
@@ -94,7 +94,7 @@ export class ConfigSource {
       plan: planSettings(config, path),
       limitAgents: config.limits.agents,
       isLimitLeftOpen: this.isLimitLeftOpen(),
-      warnings: [...warnings, ...withoutEffect(loaded)],
+      warnings,
     };
   }
 
@@ -153,21 +153,10 @@ export class ConfigSource {
   }
 }
 
-/** Keys that are known, and that nothing in this version obeys yet: who sets one is told. */
-const LATER_KEYS = ["agents.isolation", "merge.strategy", "merge.conflicts", "questions.elicit", "notify"];
-
-function withoutEffect({ origins }: LoadedConfig): string[] {
-  const set = LATER_KEYS.filter((key) => origins.origin(key).layer !== "default");
-  return set.map((key) => `${key} is set in the config and has no effect in this version`);
-}
-
 /** Everything a plan pins, roles resolved to providers. A role without a provider gets the first CLI on `path`. */
 export function planSettings(config: Config, path: string): PlanSettings {
-  const found = {
-    claude: isOnPath(config.providers["claude"]?.command ?? "claude", path),
-    codex: isOnPath(config.providers["codex"]?.command ?? "codex", path),
-    goose: isOnPath(config.providers["goose"]?.command ?? "goose", path),
-  };
+  const isInstalled = (name: string): boolean => isOnPath(config.providers[name]?.command ?? name, path);
+  const found = { claude: isInstalled("claude"), codex: isInstalled("codex"), goose: isInstalled("goose") };
   const automatic = resolveAutoProvider(config, found);
   const providers: Record<string, ProviderSettings> = {};
   for (const [name, provider] of Object.entries(config.providers)) {
@@ -176,9 +165,15 @@ export function planSettings(config: Config, path: string): PlanSettings {
   }
   const roles: Record<string, RoleSettings> = {};
   for (const [name, role] of Object.entries(config.roles)) {
-    const [chosen] = providerChain(role);
     const { model, systemPrompt, tools, permissions } = role;
-    roles[name] = { name, provider: chosen ?? automatic ?? "", model, systemPrompt, tools, permissions };
+    roles[name] = {
+      name,
+      provider: resolveProvider(role, automatic, isInstalled) ?? "",
+      model,
+      systemPrompt,
+      tools,
+      permissions,
+    };
   }
   return {
     roles,

@@ -163,7 +163,19 @@ function checkName(
   else report(path, message);
 }
 
+/** Keys that are known, with the one value that this version does: who sets another is told. */
+const LATER_KEYS: readonly { readonly path: Path; readonly done: (config: Config) => boolean }[] = [
+  { path: ["agents", "isolation"], done: ({ agents }) => agents.isolation === "none" },
+  { path: ["merge", "strategy"], done: ({ merge }) => merge.strategy === "merge" },
+  { path: ["merge", "conflicts"], done: ({ merge }) => merge.conflicts === "manual" },
+  { path: ["questions", "elicit"], done: ({ questions }) => questions.elicit === null },
+  { path: ["notify"], done: () => false },
+];
+
 function warn(config: Config, layers: readonly Layer[], report: Report): void {
+  for (const { path, done } of LATER_KEYS) {
+    if (originOf(layers, path).layer !== "default" && !done(config)) report(path, "has no effect in this version");
+  }
   for (const [name, provider] of Object.entries(config.providers)) {
     const index = provider.args.findIndex(isSecretArgument);
     if (index >= 0) {

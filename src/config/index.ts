@@ -19,8 +19,8 @@ export {
   type LoadOptions,
   type Origins,
   type ProjectFile,
-  providerChain,
   resolveAutoProvider,
+  resolveProvider,
   roleNamed,
 } from "./load.ts";
 export type { JsonObject, JsonValue, LayerName, Origin } from "./layers.ts";

@@ -83,10 +83,17 @@ export function resolveAutoProvider(config: Config, found: FoundProviders): stri
   return AUTO_PROVIDERS.find((name) => found[name] && Object.hasOwn(config.providers, name)) ?? null;
 }
 
-/** The providers of a role, the first to be used first. Empty: the one of `resolveAutoProvider`. */
-export function providerChain(role: RoleConfig): readonly string[] {
-  if (role.provider === null) return [];
-  return typeof role.provider === "string" ? [role.provider] : role.provider;
+/**
+ * The provider of a role: the one it names, the first of its list that `isInstalled` says yes to, or `automatic` where it
+ * names none. Of a list without any that is installed the first, so that what is said to be missing is what was meant.
+ */
+export function resolveProvider(
+  role: RoleConfig,
+  automatic: string | null,
+  isInstalled: (provider: string) => boolean,
+): string | null {
+  if (role.provider === null || typeof role.provider === "string") return role.provider ?? automatic;
+  return role.provider.find(isInstalled) ?? role.provider[0] ?? null;
 }
 
 /** The role of that name. Throws PLAN_UNKNOWN_AGENT with the nearest. */

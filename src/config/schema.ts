@@ -105,7 +105,7 @@ export const roleSection = z
       .union([nameSchema, z.array(nameSchema).min(1).max(10)])
       .nullable()
       .describe(
-        "A name from `providers`, or a list: the first is used, the others are there to fall back on. null: the first of claude, codex, goose that is installed.",
+        "A name from `providers`, or a list: the first that is installed when a plan is made. null: the first of claude, codex, goose that is installed.",
       ),
     model: argumentText(200).nullable().describe("Model name for the provider. null: the provider's own choice."),
     systemPrompt: text(100_000)

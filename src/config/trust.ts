@@ -5,6 +5,7 @@
  * of the file, so what was judged is what is used.
  */
 import { createHash } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { AppError } from "../errors.ts";
@@ -115,6 +116,7 @@ async function changeTrustFile(
   await withLock(configLock(home), async () => {
     const projects = change(readTrustFile(home).projects);
     // Texts of configs may hold what their owner does not want read by others.
+    if (Object.keys(projects).length === 0) return await rm(trustPath(home), { force: true });
     await writeFileAtomically(trustPath(home), `${JSON.stringify({ version: 1, projects }, null, 2)}\n`, 0o600);
   });
 }

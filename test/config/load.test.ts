@@ -8,7 +8,7 @@ import {
   loadConfig,
   orchestratorHome,
   PROVIDER_KINDS,
-  providerChain,
+  resolveProvider,
   resolveAutoProvider,
   roleNamed,
   worktreesRoot,
@@ -113,9 +113,13 @@ describe("layers", () => {
     });
     const { config } = scene.load();
     expect(config.providers["local"]).toMatchObject({ kind: "goose", command: "goose", limit: 1, passEnv: [] });
-    expect(providerChain(roleNamed(config, "coder"))).toEqual(["codex"]);
-    expect(providerChain(roleNamed(config, "reviewer"))).toEqual(["claude", "local"]);
-    expect(providerChain(roleNamed(config, "tester"))).toEqual([]);
+    const chosen = (role: string, ...installed: readonly string[]): string | null =>
+      resolveProvider(roleNamed(config, role), "goose", (name) => installed.includes(name));
+    expect(chosen("coder", "claude")).toBe("codex");
+    expect(chosen("reviewer", "claude", "local")).toBe("claude");
+    expect(chosen("reviewer", "codex", "local")).toBe("local");
+    expect(chosen("reviewer", "codex")).toBe("claude");
+    expect(chosen("tester")).toBe("goose");
     expect(roleNamed(config, "scribe")).toEqual({
       provider: "local",
       model: null,

@@ -29,6 +29,9 @@ import { goosePluginEnvironment } from "./goose-plugins.ts";
 import { gooseSessionName } from "./goose-session.ts";
 import { gooseToolSetup } from "./goose-tools.ts";
 
+const INSTALL =
+  "curl -fsSL https://github.com/block/goose/releases/download/stable/download_cli.sh | bash, then goose configure";
+
 /**
  * Linux takes no single argument of more than 128 KiB (and there is no flag for a file), so a longer system prompt
  * goes in front of the prompt.
@@ -152,7 +155,7 @@ async function locate(provider: Provider, path: string): Promise<ResolvedProvide
       "AGENT_CLI_MISSING",
       `The Goose CLI \`${provider.command}\` of provider \`${provider.name}\` was not found on PATH. ` +
         `Install it (https://block.github.io/goose/docs/getting-started/installation), or set the provider's \`command\` to its path.`,
-      { details: { provider: provider.name, command: provider.command } },
+      { details: { provider: provider.name, command: provider.command, install: INSTALL } },
     );
   }
   return { ...provider, file };

@@ -367,6 +367,22 @@ describe("a file that is no file", () => {
 });
 
 describe("warnings", () => {
+  test("A1: a value that this version does not do is told with its place; one that it does is not", () => {
+    const scene = makeScene();
+    scene.writeGlobal({ agents: { isolation: "none" }, merge: { strategy: "merge", conflicts: "manual" } });
+    expect(scene.load().warnings).toEqual([]);
+    scene.writeGlobal({
+      agents: { isolation: "pid-namespace" },
+      merge: { strategy: "squash", conflicts: "ours" },
+      questions: { elicit: "claude-code" },
+      notify: {},
+    });
+    const { warnings } = scene.load();
+    for (const key of ["agents.isolation", "merge.strategy", "merge.conflicts", "questions.elicit", "notify"]) {
+      expect(warnings).toContainEqual(expect.stringMatching(`:\\d+:\\d+: ${key}: has no effect`));
+    }
+  });
+
   test("a model and a provider from different files, a secret in args, keys without meaning", async () => {
     const scene = makeScene();
     scene.writeGlobal({

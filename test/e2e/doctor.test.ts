@@ -51,6 +51,22 @@ test("looking makes nothing, in a repository without plans and outside of one", 
   expect(everything()).toEqual(before);
 });
 
+test("each finding that is not well names what mends it", async () => {
+  ground.main.write(".orchestrator/config.json", '{ "merge": { "strategy": "squash" } }');
+  const untrusted = await doctor();
+  expect(untrusted.code).toBe(3);
+  writeFileSync(join(ground.home, ".orchestrator", "config.json"), '{ "questions": { "elicit": "x" } }');
+  const warned = await doctor();
+  expect(finding(warned, "config")).toMatchObject({ level: "ok" });
+  writeFileSync(join(ground.home, ".orchestrator", "trust.json"), "{");
+  const damaged = await doctor();
+  expect(finding(damaged, "config")).toMatchObject({ level: "fail", fix: expect.stringContaining("trust.json") });
+  for (const { findings } of [untrusted, warned, damaged]) {
+    for (const one of findings)
+      if (one.level !== "ok") expect(one, one.message).toMatchObject({ fix: expect.any(String) });
+  }
+});
+
 test("an engine that died is told, with what goes on", async () => {
   await ground.main.submit("cut", [{ id: "a", prompt: "sleep 60", writes: [] }]);
   await ground.main.killEngine();

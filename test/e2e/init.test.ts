@@ -121,7 +121,8 @@ test.each(["with files of the user", "with nothing there"])("M2: init, again, an
   const undone = init(["--undo", "--yes"]);
   expect(undone, undone.out).toMatchObject({ code: 0 });
   expect(snapshot()).toEqual(before);
-  expect(init(["--undo", "--yes"]).code).toBe(0);
+  expect(init(["--undo", "--yes"])).toMatchObject({ code: 0, out: expect.stringContaining("nothing to take back") });
+  expect(readdirSync(join(ground.home, ".orchestrator"))).toEqual(["config.json"]);
 });
 
 test("a plan can start after init: the config that it wrote is trusted", async () => {

@@ -10,6 +10,7 @@ import { AppError, messageOf } from "../../errors.ts";
 import type { Finding } from "../render-doctor.ts";
 import { runTool } from "../run-tool.ts";
 import { withScratch } from "../scratch.ts";
+import { gooseHost } from "../init/goose-host.ts";
 
 /** How a person signs in, and the file that shows that somebody did. */
 const SIGN_IN: Readonly<Record<string, { readonly how: string; readonly files: () => readonly string[] }>> = {
@@ -23,7 +24,7 @@ const SIGN_IN: Readonly<Record<string, { readonly how: string; readonly files: (
   },
   goose: {
     how: "goose configure",
-    files: () => [join(process.env["XDG_CONFIG_HOME"] ?? join(homedir(), ".config"), "goose", "config.yaml")],
+    files: () => [gooseHost.file(process.env, homedir())],
   },
 };
 
@@ -66,7 +67,7 @@ async function checkProvider(
   const answer = await withScratch((folder, environment) => runTool(file, ["--version"], folder, environment));
   if (!answer.isOk) {
     return {
-      finding: { check, level: "warn", message: `${file} can't be run: ${answer.problem}`, fix: null },
+      finding: { check, level: "warn", message: `${file} can't be run: ${answer.problem}`, fix: `${file} --version` },
       isThere: false,
     };
   }

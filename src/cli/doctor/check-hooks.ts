@@ -1,5 +1,5 @@
 /** Whether git tells the engine what it does. Only follow-ups and a quick look at merges made by hand need it. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Config } from "../../config/index.ts";
 import type { Finding } from "../render-doctor.ts";
@@ -12,7 +12,7 @@ const OURS = "orchestrator-mcp";
 export async function checkHooks(place: string, config: Config): Promise<Finding> {
   const check = "hooks";
   const asked = await runTool("git", ["rev-parse", "--git-path", "hooks"], place);
-  if (!asked.isOk) return { check, level: "warn", message: asked.problem, fix: null };
+  if (!asked.isOk) return { check, level: "warn", message: asked.problem, fix: "orchestrator hooks status" };
   const folder = resolve(place, asked.stdout.trim());
   const missing = NAMES.filter((name) => !readText(join(folder, name)).includes(OURS));
   if (missing.length === 0) return { check, level: "ok", message: `installed in ${folder}`, fix: null };
@@ -26,7 +26,8 @@ export async function checkHooks(place: string, config: Config): Promise<Finding
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    // git does not run what nobody may execute.
+    return (statSync(path).mode & 0o111) === 0 ? "" : readFileSync(path, "utf8");
   } catch {
     return "";
   }

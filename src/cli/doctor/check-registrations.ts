@@ -28,6 +28,11 @@ async function checkHost({ host }: HostHere): Promise<Finding> {
     const message = `${host.name} would start what is not there: ${gone.join(", ")} (${file})`;
     return { check, level: "warn", message, fix: "orchestrator init" };
   } catch (thrown) {
-    return { check, level: "warn", message: `${host.name}, ${file}: ${messageOf(thrown)}`, fix: null };
+    return {
+      check,
+      level: "warn",
+      message: `${host.name}, ${file}: ${messageOf(thrown)}`,
+      fix: `mend ${file}, then orchestrator init`,
+    };
   }
 }

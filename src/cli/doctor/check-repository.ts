@@ -1,11 +1,11 @@
 /** The repository, its state folder, its engine and its config. */
 import { accessSync, constants, existsSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { loadConfig, orchestratorHome, type LoadedConfig } from "../../config/index.ts";
 import type { FoundRepository } from "../../engine/repository-paths.ts";
 import { checkFileSystem, stateFolderOf, socketPlace } from "../../engine/state-folder.ts";
 import { readPackageVersion } from "../../engine/version.ts";
-import { messageOf } from "../../errors.ts";
+import { hasCode, messageOf } from "../../errors.ts";
 import { findRepositoryFor, openRunningEngine, type Output } from "../engine-session.ts";
 import type { Finding } from "../render-doctor.ts";
 import { runTool } from "../run-tool.ts";
@@ -139,7 +139,9 @@ export function checkConfig(mainWorktree: string | null): CheckedConfig {
   try {
     loaded = loadConfig({ home, mainWorktree });
   } catch (thrown) {
-    const fix = "mend the line above; orchestrator config schema tells what may stand there";
+    const fix = hasCode(thrown, "CONFIG_INVALID", "PROVIDER_NOT_FOUND", "BACKEND_NOT_FOUND")
+      ? "mend the line above; orchestrator config schema tells what may stand there"
+      : `mv ${JSON.stringify(join(home, "trust.json"))}{,.damaged}   # then orchestrator trust`;
     // A home that holds nothing: what is built in.
     const defaults = loadConfig({ home: "/dev/null", mainWorktree: null });
     return { loaded: defaults, findings: [{ check, level: "fail", message: messageOf(thrown), fix }] };
@@ -149,7 +151,7 @@ export function checkConfig(mainWorktree: string | null): CheckedConfig {
   const files = used.filter((path) => path !== null);
   const findings: Finding[] = [
     { check, level: "ok", message: files.length === 0 ? "built-in defaults" : files.join(", "), fix: null },
-    ...warnings.map((message): Finding => ({ check, level: "warn", message, fix: null })),
+    ...warnings.map((message): Finding => ({ check, level: "warn", message, fix: "orchestrator config schema" })),
   ];
   if (projectFile.state === "untrusted" || projectFile.state === "changed") {
     const how = projectFile.state === "changed" ? "changed since it was trusted" : "not trusted";

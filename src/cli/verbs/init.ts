@@ -10,6 +10,7 @@ import { planConfig, planHooks } from "../init/install-repository.ts";
 import { planServer } from "../init/install-server.ts";
 import { NO_RECORD, readJournal, type Journal } from "../init/journal.ts";
 import { installedServer } from "../init/server-program.ts";
+import { removeEmptyFolders } from "../init/owned-file.ts";
 import type { Step } from "../init/step.ts";
 import { planUndo } from "../init/undo.ts";
 import { styled, type Line } from "../styled.ts";
@@ -35,8 +36,8 @@ export const runInit: VerbRunner = async (invocation, terminal) => {
   const isOpen = steps.some(({ apply }) => apply !== null);
   const isDryRun = invocation.has("dry-run");
 
-  if (!invocation.json && (isDryRun || !invocation.has("yes"))) {
-    terminal.print(...steps.map((step) => lineOf(step, "would")));
+  if (!invocation.json) {
+    if (isDryRun || !invocation.has("yes")) terminal.print(...steps.map((step) => lineOf(step, "would")));
     if (!isOpen) terminal.print(isUndo ? "There is nothing to take back." : "Nothing needs to be done.");
   }
   if (isDryRun) {
@@ -49,6 +50,7 @@ export const runInit: VerbRunner = async (invocation, terminal) => {
   }
   const done: Step[] = [];
   for (const step of steps) done.push(await carryOut(step, invocation, terminal));
+  if (isUndo) removeEmptyFolders([home]);
   if (invocation.json) terminal.printJson({ dryRun: false, undo: isUndo, steps: done.map(factsOf) });
   return exitCodeOf(done);
 };

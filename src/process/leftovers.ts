@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-import { readProcessTable, type ProcessRow } from "./process-table.ts";
+import { isOfThisBoot, readProcessTable, type ProcessRow } from "./process-table.ts";
 import { endBelonging, signalProcess, type EndResult, type KnownAttempt } from "./strays.ts";
 
 const GRACE_MS = 1000;
@@ -17,7 +17,9 @@ const GUARD_TIMEOUT_MS = 10_000;
  */
 export async function endLeftovers(engineId: string, known: readonly KnownAttempt[] = []): Promise<EndResult> {
   await outlastGuards(engineId);
-  return endBelonging({ engineId, known, graceMs: GRACE_MS, giveUpMs: GIVE_UP_MS });
+  // The machine's restart ended those of before it; their pids, groups and sessions are others' now.
+  const ofThisBoot = known.filter(({ root }) => root === null || isOfThisBoot(root));
+  return endBelonging({ engineId, known: ofThisBoot, graceMs: GRACE_MS, giveUpMs: GIVE_UP_MS });
 }
 
 async function outlastGuards(engineId: string): Promise<void> {

@@ -89,10 +89,18 @@ export function parseEnvironment(text: string): ProcessMarks {
   };
 }
 
+/** False for what ran before the machine, or the container that we are in, was started again. */
+export function isOfThisBoot(startTime: string): boolean {
+  return startTime.startsWith(`${bootId()}:`);
+}
+
 let knownBootId: string | undefined;
 
+/** A container that is started again counts its processes anew in the same boot: when its process 1 began tells. */
 function bootId(): string {
-  knownBootId ??= (readProc("/proc/sys/kernel/random/boot_id") ?? "boot").slice(0, 8);
+  const boot = (): string => (readProc("/proc/sys/kernel/random/boot_id") ?? "boot").slice(0, 8);
+  const firstStart = (): string => readProc("/proc/1/stat")?.replace(/^.*\) /s, "").split(" ")[19] ?? "0";
+  knownBootId ??= `${boot()}.${firstStart()}`;
   return knownBootId;
 }
 

@@ -7,6 +7,7 @@
  * else `grep ORCHESTRATOR_ATTEMPT=…` would count as marked.
  */
 import { execFile, spawnSync } from "node:child_process";
+import { uptime } from "node:os";
 import { promisify } from "node:util";
 
 import type { ProcessMarks, ProcessRow, ProcessTable } from "./process-table.ts";
@@ -45,6 +46,13 @@ export async function readMarks(pids: readonly number[] | null): Promise<Readonl
   };
   const [plain, withEnvironment] = await Promise.all([list([]), list(["-E"])]);
   return parseMarks(plain, withEnvironment);
+}
+
+/** The uptime is told in whole seconds, and the clock may have been set a little since. */
+const BOOT_SLACK_MS = 60_000;
+
+export function isOfThisBoot(startTime: string): boolean {
+  return Date.parse(`${startTime} UTC`) >= Date.now() - uptime() * 1000 - BOOT_SLACK_MS;
 }
 
 export function readRow(pid: number): ProcessRow | null {

@@ -87,6 +87,11 @@ export async function ancestors(pid: number): Promise<readonly ProcessIdentity[]
   return above;
 }
 
+/** False when the machine (or the container) was started again since: its pid and its group may be anybody's by now. */
+export function isOfThisBoot(identity: ProcessIdentity): boolean {
+  return system.isOfThisBoot(identity.startTime);
+}
+
 export function isSameProcess(one: ProcessIdentity, other: ProcessIdentity): boolean {
   return one.pid === other.pid && one.startTime === other.startTime;
 }

@@ -211,6 +211,20 @@ describe("ending what belongs, with real processes", () => {
     for (const pid of others) expect(await runs(pid)).toBe(true);
   });
 
+  it("S3: after a restart of the machine nobody is taken for a process of before it; without one a dead root's group is ours", async () => {
+    const [leader, member] = [join(folder, "leader.pid"), join(folder, "member.pid")];
+    start(`setsid sh -c 'echo $$ > ${leader}; sleep 1000 & echo $! > ${member}'`, {});
+    const pid = await pidIn(leader);
+    const left = await pidIn(member);
+    await until("the leader is gone", () => identityOf(pid) === null);
+    const before = { attemptId: "a1", root: { pid, startTime: "an earlier boot:17" }, members: [] };
+    expect((await endLeftovers(engineId, [before])).ended).toEqual([]);
+    expect(await runs(left)).toBe(true);
+    const thisBoot = identityOf(process.pid)?.startTime.replace(/:\d+$/, ":17") ?? "";
+    const { ended } = await endLeftovers(engineId, [{ ...before, root: { pid, startTime: thisBoot } }]);
+    expect(ended.map((row) => row.pid)).toEqual([left]);
+  });
+
   it("waits for an older guard that is still at work, so that it can't take the new engine's attempts for its own", async () => {
     const guard = start("exec sleep 1000", { ORCHESTRATOR_ENGINE: engineId, ORCHESTRATOR_GUARD: "1" });
     // Ours, by its parent: not waited for. An orphan's guard is one whose parent is gone.

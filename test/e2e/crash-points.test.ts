@@ -83,6 +83,9 @@ describe("S1 S3: killed at a named place, everything is done once", () => {
       await scene.untilDead();
       await scene.expectDoneOnce();
       expectStarts(scene, reruns);
+      // What the cut run had done, committed or not, is kept before the next one begins anew.
+      const kept = scene.repo.keptRefs().map((ref) => scene.repo.git("show", `${ref}:second.txt`));
+      if (reruns === "one") expect(kept).toContain("half\nwhole");
     });
   });
 });
@@ -107,15 +110,29 @@ describe("S1 S3: killed while a plan is made, the call that is sent again makes 
   });
 });
 
+test.concurrent("4: a changing call without a name or a key, killed before its answer, is done once", async () => {
+  await life(async (scene) => {
+    const { repo } = scene;
+    await repo.client();
+    scene.dieAt("request-carried-out");
+    const { plan } = await repo.call("spawn_agent", { agent: "command", prompt: "echo once >> once.txt" });
+    expect(scene.deaths()).toEqual(["request-carried-out"]);
+    expect(await repo.settled(String(plan))).toBe("succeeded");
+    expect((await repo.status({ since: 0 })).plans).toHaveLength(1);
+    expect(repo.read("once.txt")).toBe("once\n");
+  });
+});
+
 /** The first death leaves something to recover from. */
 const RECOVERIES: readonly (readonly string[])[] = [
+  ["attempt-pid-written:3+guard"],
   ["attempt-pid-written:3", "recovery-processes-ended", "recovery-merges-looked-up"],
   ["merge-target-moved:2+guard", "recovery-merges-looked-up", "recovery-outcomes-written"],
   ["removal-marked:2", "recovery-finished-tidied", "recovery-finished-tidied"],
   ["attempt-work-committed:2", "recovery-outcomes-written", "task-worktree-put-aside:2"],
 ];
 
-describe("S3: killed again while it recovers", () => {
+describe("S3 B7: killed with its guard, and again while it recovers", () => {
   test.concurrent.each(RECOVERIES.map((lines) => [lines.join(", "), lines] as const))("%s", async (_name, lines) => {
     await life(async (scene) => {
       scene.dieAt(...lines);
@@ -125,6 +142,8 @@ describe("S3: killed again while it recovers", () => {
       await scene.repo.client();
       await scene.untilDead(lines.length);
       await scene.expectDoneOnce();
+      // One that outlived its engine would come to its end beside the one that is run again.
+      expect(scene.count("ends", "side")).toBe(1);
       expect(scene.count("starts", "first")).toBe(1);
       expect(scene.count("starts", "third")).toBe(1);
     });

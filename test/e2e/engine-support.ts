@@ -354,6 +354,13 @@ export function processesNaming(text: string): number[] {
   return everyPid().filter((pid) => commandLine(pid).includes(text) && isAlive(pid));
 }
 
+/** Living roots of attempts that the engine of that pid started. */
+export function attemptsBelow(enginePid: number): number[] {
+  return everyPid().filter(
+    (pid) => parentOf(pid) === enginePid && readProc(pid, "environ").includes("ORCHESTRATOR_ATTEMPT=") && isAlive(pid),
+  );
+}
+
 /** Living processes that name `folder` in their environment or command line. */
 export function processesOf(folder: string): number[] {
   return everyPid().filter(

@@ -99,7 +99,10 @@ let knownBootId: string | undefined;
 /** A container that is started again counts its processes anew in the same boot: when its process 1 began tells. */
 function bootId(): string {
   const boot = (): string => (readProc("/proc/sys/kernel/random/boot_id") ?? "boot").slice(0, 8);
-  const firstStart = (): string => readProc("/proc/1/stat")?.replace(/^.*\) /s, "").split(" ")[19] ?? "0";
+  const firstStart = (): string =>
+    readProc("/proc/1/stat")
+      ?.replace(/^.*\) /s, "")
+      .split(" ")[19] ?? "0";
   knownBootId ??= `${boot()}.${firstStart()}`;
   return knownBootId;
 }

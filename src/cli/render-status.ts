@@ -106,6 +106,8 @@ export function renderTask(task: TaskDetail): Line[] {
     [styled(task.task, "bold"), "  ", styled(`${stateSign(task.state)} ${task.state}`, stateStyle(task.state))],
     ...renderWhy(task),
     ...fields.flatMap(([name, value]): Line[] => (value === null ? [] : [[`  ${name}: ${value}`]])),
+    ["  prompt:"],
+    ...beginning(indented(task.prompt)),
   ];
   for (const attempt of task.attempts) {
     const outcome = attempt.verdict === null ? (attempt.outcome ?? attempt.state) : attempt.verdict;
@@ -146,6 +148,15 @@ function indented(text: string): Line[] {
     .trimEnd()
     .split("\n")
     .map((line): Line => [`    ${line}`]);
+}
+
+/** Who approves a proposal sees what it would do. */
+const MAX_PROMPT_LINES = 12;
+
+function beginning(lines: readonly Line[]): Line[] {
+  const hidden = lines.length - MAX_PROMPT_LINES;
+  if (hidden <= 0) return [...lines];
+  return [...lines.slice(0, MAX_PROMPT_LINES), [styled(`    … ${hidden} more lines`, "dim")]];
 }
 
 function fit(line: Line, width: number): Line {

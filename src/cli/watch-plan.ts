@@ -7,8 +7,9 @@ import type { EventFeed } from "./event-feed.ts";
 import { followPlan } from "./follow-plan.ts";
 import { LiveScreen } from "./live-screen.ts";
 import { renderChange } from "./render-event.ts";
-import { answerCommand } from "./render-questions.ts";
+import { answerCommand, openQuestionLine } from "./render-questions.ts";
 import { renderLive } from "./render-live.ts";
+import { taskIdOf } from "./render-status.ts";
 import { summarize, type Summary } from "./render-summary.ts";
 import type { Line } from "./styled.ts";
 import type { Terminal } from "./terminal.ts";
@@ -89,8 +90,16 @@ interface View {
 function openView(options: WatchOptions, facts: PlanFacts, beganAtMs: number): View {
   const { terminal } = options;
   const nothing = (): void => undefined;
+  const waiting = waitingSince(beganAtMs);
   if (options.json) {
-    return { event: (event) => terminal.printJson(eventJson(event)), status: nothing, hint: nothing, close: nothing };
+    return {
+      event: (event) => terminal.printJson(eventJson(event)),
+      status: (_plan, questions) => {
+        for (const question of waiting(questions)) terminal.printJson(waitingJson(question, options.planId));
+      },
+      hint: nothing,
+      close: nothing,
+    };
   }
   if (terminal.isInteractive) return openLiveView(options, facts, beganAtMs);
   const print = (line: Line | null): void => {
@@ -98,10 +107,28 @@ function openView(options: WatchOptions, facts: PlanFacts, beganAtMs: number): V
   };
   return {
     event: (event) => print(renderChange(event)),
-    status: nothing,
+    status: (_plan, questions) => {
+      for (const question of waiting(questions)) {
+        print(openQuestionLine({ ...question, task: taskIdOf(question.task) }));
+      }
+    },
     hint: (text) => terminal.note(text),
     close: nothing,
   };
+}
+
+/** Questions that were asked before the plan was watched: no event will tell of them. Each once. */
+function waitingSince(beganAtMs: number): (questions: readonly OpenQuestion[]) => OpenQuestion[] {
+  const told = new Set<string>();
+  return (questions) => {
+    const untold = questions.filter(({ id, askedAt }) => !told.has(id) && Date.parse(askedAt) < beganAtMs);
+    for (const { id } of untold) told.add(id);
+    return untold;
+  };
+}
+
+function waitingJson(question: OpenQuestion, planId: string): Record<string, unknown> {
+  return { type: "question-waiting", ...question, command: answerCommand(question.id), plan: planId };
 }
 
 /** Often enough for a clock that counts seconds; seldom enough that a slow terminal keeps up. */

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
+import { explainTask } from "../plan/explain.ts";
+import { taskKey, type TaskKey } from "../plan/records.ts";
 import type { ActingCall, Operation } from "./operation.ts";
 import { filled, KEY, nextLine } from "./shapes.ts";
 
@@ -46,9 +48,9 @@ function answer(app: App, { id, answer: words }: AnswerInput, call: ActingCall):
     questions.answer(question, words.trim(), isParent ? "parent" : "human");
     const open = app.parts.store.questions.listOpen();
     const [first] = open;
-    const task = `${question.planId}/${question.taskId}`;
+    const task = taskKey({ planId: question.planId, id: question.taskId });
     return {
-      summary: `${question.id} is answered; ${task} goes on with it.`,
+      summary: `${question.id} is answered; ${task} goes on with it${onlyThen(app, task)}.`,
       next:
         first === undefined
           ? `task_status ${JSON.stringify({ plan: question.planId, waitSeconds: 45 })}`
@@ -60,4 +62,10 @@ function answer(app: App, { id, answer: words }: AnswerInput, call: ActingCall):
       open: open.length,
     };
   });
+}
+
+/** A task that was paused meanwhile, or whose plan was, has its answer and stays where it is. */
+function onlyThen(app: App, task: TaskKey): string {
+  const { state, code, command } = explainTask(app.parts.board, task, app.parts.clock.nowMs());
+  return state === "waiting" && code === "paused" && command !== null ? ` after: ${command}` : "";
 }

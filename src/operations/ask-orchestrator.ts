@@ -88,5 +88,10 @@ function outputOf({ type, question }: AskOutcome): AskOutput {
     return { ...nothing, status: "parked", summary, next };
   }
   const summary = `Nobody has answered question ${id} yet.`;
-  return { ...nothing, status: "waiting", summary, next: "Call again with the same key; it waits on." };
+  return {
+    ...nothing,
+    status: "waiting",
+    summary,
+    next: "Ask the same again (with the same key, if you gave one); it waits on.",
+  };
 }

@@ -12,6 +12,9 @@ export function satelliteOf(app: App, call: OperationCall): Extract<Caller, { ro
     );
   }
   if (app.scheduler.attemptOf(`${caller.planId}/${caller.taskId}`) !== caller.attemptId) {
+    if (caller.planId === "") {
+      throw new AppError("NOT_ALLOWED", "no attempt of this engine is at work here: end your turn");
+    }
     throw new AppError(
       "NOT_ALLOWED",
       `attempt ${caller.attemptId} of ${caller.planId}/${caller.taskId} has ended: end your turn`,

@@ -86,6 +86,34 @@ describe("a plan is followed to where it settles", () => {
     expect(terminal.json).toMatchObject([{ type: "task-state", to: "failed", plan: "p", task: "p/a", seq: 1 }]);
   });
 
+  test("X4: a question that was asked before the plan was watched is told once, with the command that answers it", async () => {
+    const asked = (id: string, askedAt: number): object => ({
+      id,
+      task: "p/a",
+      question: "Which?",
+      options: ["red", "blue"],
+      askedAt: new Date(askedAt).toISOString(),
+    });
+    const questions = [asked("q1", Date.now() - 60_000), asked("q2", Date.now() + 60_000)];
+    const states = ["running", "running", "succeeded", "succeeded"] as const;
+    const watchOnce = async (json: boolean): Promise<ReturnType<typeof fakeTerminal>> => {
+      let looks = 0;
+      const engine: FakeEngine = fakeEngine({
+        task_status: () => {
+          looks += 1;
+          queueMicrotask(() => engine.happen(moved("ready"), "a"));
+          return { questions, plans: [planIn(states[looks - 1] ?? "succeeded")] };
+        },
+      });
+      const terminal = fakeTerminal();
+      await watch(Object.assign({ plan: planIn("running") }, engine), terminal, { json });
+      return terminal;
+    };
+    expect((await watchOnce(false)).printed).toEqual(['? q1 a asks: Which? [red | blue] → orchestrator answer q1 "…"']);
+    const told = (await watchOnce(true)).json.filter((line) => (line as { type: string }).type === "question-waiting");
+    expect(told).toMatchObject([{ id: "q1", task: "p/a", plan: "p", command: 'orchestrator answer q1 "…"' }]);
+  });
+
   test("a moment in which nothing moves is not taken for a wait for a person", async () => {
     let looks = 0;
     const engine: FakeEngine = fakeEngine({

@@ -233,3 +233,16 @@ test("a cancelled task's question is withdrawn", async () => {
   });
   await openIds(0);
 });
+
+test("an answer to a paused task is kept, and says what lets the task go on with it", async () => {
+  begin();
+  await repo.submit("later", [{ id: "a", prompt: 'orchestrator ask "Which port?" > port.txt' }]);
+  await openIds(1);
+  await repo.control("pause", { plan: "later" });
+  await repo.untilState("later/a", "waiting:paused");
+  const { summary } = (await repo.call("answer_question", { id: "q1", answer: "8080" })) as { summary: string };
+  expect(summary).toBe("q1 is answered; later/a goes on with it after: orchestrator resume later/a.");
+  await repo.control("resume", { plan: "later" });
+  expect(await repo.settled("later")).toBe("succeeded");
+  expect(repo.read("port.txt")).toBe("8080\n");
+});

@@ -140,6 +140,11 @@ export class AppAccess {
     }
   }
 
+  /** The client that `questions.elicit` names now; null: none. */
+  elicitedClient(): string | null {
+    return this.#config.elicitedClient();
+  }
+
   async branchAt(folder: string): Promise<string | null> {
     return await this.parts.repository.currentBranch(folder);
   }

@@ -52,6 +52,11 @@ export class ConfigSource {
     return this.config.providers[name]?.env ?? {};
   }
 
+  /** The interactive client whose user is shown agents' questions; null: none. */
+  elicitedClient(): string | null {
+    return this.config.questions.elicit;
+  }
+
   engine(): Config["engine"] {
     return this.config.engine;
   }

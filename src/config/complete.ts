@@ -168,7 +168,6 @@ const LATER_KEYS: readonly { readonly path: Path; readonly done: (config: Config
   { path: ["agents", "isolation"], done: ({ agents }) => agents.isolation === "none" },
   { path: ["merge", "strategy"], done: ({ merge }) => merge.strategy === "merge" },
   { path: ["merge", "conflicts"], done: ({ merge }) => merge.conflicts === "manual" },
-  { path: ["questions", "elicit"], done: ({ questions }) => questions.elicit === null },
   { path: ["notify"], done: () => false },
 ];
 

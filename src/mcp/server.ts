@@ -24,6 +24,7 @@ import { isFields, REQUEST_KEY_META } from "../engine/protocol.ts";
 import { messageOf } from "../errors.ts";
 import { nearestName } from "../nearest-name.ts";
 import type { Caller, OperationCall, OperationResult } from "../operations/operation.ts";
+import { showQuestions, type CallOperation } from "./elicit.ts";
 import { instructionsFor } from "./instructions.ts";
 import { offerPrompts } from "./prompts.ts";
 import { offerResources } from "./resources.ts";
@@ -89,6 +90,14 @@ export function serveMcp(serving: McpServing): void {
       serving.backend.call(name, input, { caller, requestKey: null, signal, progress: () => undefined }),
     );
     offerPrompts(server);
+    const closed = new AbortController();
+    server.onclose = () => closed.abort();
+    server.oninitialized = () => {
+      const parent = nameClient(caller, server.getClientVersion()?.name);
+      const call: CallOperation = (name, input, options) =>
+        serving.backend.call(name, input, { caller: parent, progress: () => undefined, ...options });
+      void showQuestions(server, call, closed.signal).catch(onError);
+    };
   }
   void server.connect(transportOver(serving.channel, (id) => aborts.isCancelled(id))).catch(onError);
 }

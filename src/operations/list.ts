@@ -16,6 +16,7 @@ import { spawnAgent } from "./spawn-agent.ts";
 import { taskContext } from "./task-context.ts";
 import { taskStatus } from "./task-status.ts";
 import { updatePlan } from "./update-plan.ts";
+import { watchQuestions } from "./watch-questions.ts";
 
 // Each operation checks its input with its own schema before `run`, so the list may forget the types.
 export const OPERATIONS = [
@@ -29,6 +30,7 @@ export const OPERATIONS = [
   reportResult,
   taskContext,
   listQuestions,
+  watchQuestions,
   readLog,
   readDiff,
   openTask,

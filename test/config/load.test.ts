@@ -374,11 +374,10 @@ describe("warnings", () => {
     scene.writeGlobal({
       agents: { isolation: "pid-namespace" },
       merge: { strategy: "squash", conflicts: "ours" },
-      questions: { elicit: "claude-code" },
       notify: {},
     });
     const { warnings } = scene.load();
-    for (const key of ["agents.isolation", "merge.strategy", "merge.conflicts", "questions.elicit", "notify"]) {
+    for (const key of ["agents.isolation", "merge.strategy", "merge.conflicts", "notify"]) {
       expect(warnings).toContainEqual(expect.stringMatching(`:\\d+:\\d+: ${key}: has no effect`));
     }
   });

@@ -77,7 +77,11 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
     order: draft.order,
     isGoalOnly,
     isPaused: !isGoalOnly && value.start === false,
-    warnings: [...warningsFor(draft.tasks, settings), ...limitWarning(draft.maxConcurrent, settings)],
+    warnings: [
+      ...warningsFor(draft.tasks, settings),
+      ...limitWarning(draft.maxConcurrent, settings),
+      ...budgetWarning(draft.budget),
+    ],
   };
 }
 
@@ -208,6 +212,12 @@ async function markBefore(app: App, { id, outcome: found }: Identified, sha: str
   if (outcome.type === "refused") {
     throw new AppError("GIT_FAILED", `${ref}, which undo needs, could not be set: ${outcome.gitWords}`);
   }
+}
+
+/** It is kept, so that a later version can count against it; whoever sets one must not believe that it bounds anything. */
+function budgetWarning(budget: Budget): string[] {
+  if (Object.values(budget).every((bound) => bound === null)) return [];
+  return ["`budget` has no effect in this version: nothing ends or holds a plan that spends more"];
 }
 
 export function warningsFor(tasks: readonly TaskSpec[], settings: CurrentSettings): string[] {

@@ -2,7 +2,7 @@
 import type { AnswerOutput } from "../operations/answer-question.ts";
 import type { ListedQuestion } from "../operations/list-questions.ts";
 import type { OpenQuestion } from "../operations/open-questions.ts";
-import { styled, type Line, type Style } from "./styled.ts";
+import { indented, styled, type Line, type Style } from "./styled.ts";
 
 const STATE_STYLES: Readonly<Record<ListedQuestion["state"], Style>> = {
   open: "yellow",
@@ -26,11 +26,11 @@ function renderQuestion(asked: ListedQuestion): Line[] {
   const { id, task, agent, state, question, options, context } = asked;
   const lines: Line[] = [
     [styled(id, "bold"), ` ${task} (${agent})  `, styled(stateOf(asked), STATE_STYLES[state])],
-    ...indented(question),
+    ...indented(question, 2),
   ];
-  if (context !== null) lines.push(["  context:"], ...indented(context).map((line): Line => ["  ", ...line]));
+  if (context !== null) lines.push(["  context:"], ...indented(context, 4));
   for (const option of options) lines.push(["  - ", option.replaceAll(/\s+/g, " ")]);
-  if (asked.answer !== null) lines.push([`  answer (${asked.answeredBy ?? ""}):`], ...indented(asked.answer));
+  if (asked.answer !== null) lines.push([`  answer (${asked.answeredBy ?? ""}):`], ...indented(asked.answer, 2));
   if (state === "open") lines.push(["  answer it with: ", styled(answerCommand(id), "bold")]);
   return lines;
 }
@@ -63,12 +63,4 @@ export function renderAnswered({ summary, open }: AnswerOutput): Line[] {
 
 export function answerCommand(id: string): string {
   return `orchestrator answer ${id} "…"`;
-}
-
-function indented(text: string): Line[] {
-  return text
-    .replaceAll("\r\n", "\n")
-    .trimEnd()
-    .split("\n")
-    .map((line): Line => [`  ${line}`]);
 }

@@ -4,7 +4,7 @@ import { TASK_STATES, type TaskState } from "../plan/task-state.ts";
 import { renderOpenQuestions } from "./render-questions.ts";
 import { displayWidth, padToWidth, plainLine } from "./plain-text.ts";
 import { renderCost, renderDuration } from "./render-time.ts";
-import { cutLine, styled, type Line, type Span, type Style } from "./styled.ts";
+import { cutLine, indented, styled, type Line, type Span, type Style } from "./styled.ts";
 import { stateSign, stateStyle } from "./task-sign.ts";
 
 export interface RowOptions {
@@ -107,7 +107,7 @@ export function renderTask(task: TaskDetail): Line[] {
     ...renderWhy(task),
     ...fields.flatMap(([name, value]): Line[] => (value === null ? [] : [[`  ${name}: ${value}`]])),
     ["  prompt:"],
-    ...beginning(indented(task.prompt)),
+    ...beginning(indented(task.prompt, 4)),
   ];
   for (const attempt of task.attempts) {
     const outcome = attempt.verdict === null ? (attempt.outcome ?? attempt.state) : attempt.verdict;
@@ -117,8 +117,8 @@ export function renderTask(task: TaskDetail): Line[] {
     lines.push([`  attempt ${attempt.number} (${who}): ${how.join(": ")}${cost === null ? "" : ` (${cost})`}`]);
     if (attempt.denied.length > 0) lines.push([`    was denied: ${attempt.denied.join(", ")}`]);
   }
-  if (task.verifyOutput !== null) lines.push(["  verify said:"], ...indented(task.verifyOutput));
-  if (task.output !== undefined && task.output !== "") lines.push(["  last words:"], ...indented(task.output));
+  if (task.verifyOutput !== null) lines.push(["  verify said:"], ...indented(task.verifyOutput, 4));
+  if (task.output !== undefined && task.output !== "") lines.push(["  last words:"], ...indented(task.output, 4));
   return lines;
 }
 
@@ -140,14 +140,6 @@ export function taskIdOf(task: string): string {
 /** For sorting and hiding: nothing will happen there any more. */
 export function isDone(state: TaskState): boolean {
   return state === "succeeded" || state === "skipped" || state === "cancelled";
-}
-
-function indented(text: string): Line[] {
-  return text
-    .replaceAll("\r\n", "\n")
-    .trimEnd()
-    .split("\n")
-    .map((line): Line => [`    ${line}`]);
 }
 
 /** Who approves a proposal sees what it would do. */

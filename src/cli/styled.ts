@@ -48,6 +48,12 @@ export function cutLine(line: Line, width: number): Line {
   return kept;
 }
 
+/** Foreign text, line by line. */
+export function indented(text: string, columns: number): Line[] {
+  const lines = text.replaceAll("\r\n", "\n").trimEnd().split("\n");
+  return lines.map((line): Line => [" ".repeat(columns) + line]);
+}
+
 function paintSpan(span: Span, hasColor: boolean): string {
   if (typeof span === "string") return plainLine(span);
   const text = plainLine(span.text);

@@ -36,8 +36,9 @@ export const runInit: VerbRunner = async (invocation, terminal) => {
   const isOpen = steps.some(({ apply }) => apply !== null);
   const isDryRun = invocation.has("dry-run");
 
-  if (!invocation.json) {
-    if (isDryRun || !invocation.has("yes")) terminal.print(...steps.map((step) => lineOf(step, "would")));
+  const isShownFirst = isDryRun || !invocation.has("yes");
+  if (!invocation.json && (isShownFirst || steps.length === 0)) {
+    if (isShownFirst) terminal.print(...steps.map((step) => lineOf(step, "would")));
     if (!isOpen) terminal.print(isUndo ? "There is nothing to take back." : "Nothing needs to be done.");
   }
   if (isDryRun) {

@@ -1,6 +1,5 @@
 /** What a person can change to clear the way for a merge, in one string: it differs when something of it changed. */
 import { createHash } from "node:crypto";
-import { relative, resolve, sep } from "node:path";
 import { operationUnderWay } from "./operation-under-way.ts";
 import { BRANCHES, headRef } from "./refs.ts";
 import type { Repository } from "./repository.ts";
@@ -27,17 +26,4 @@ export async function checkoutSignature(repository: Repository, target: string):
     hash.update((await runGit({ folder: path, gitDir }, args)).stdout);
   }
   return `${tip} ${hash.digest("hex")}`;
-}
-
-/** The folder of tracked hooks that `core.hooksPath` names, relative to the repository's root; null when there is none. */
-export async function trackedHooksFolder(repository: Repository): Promise<string | null> {
-  const root = repository.mainWorktree;
-  const args = ["config", "--type=path", "--get", "core.hooksPath"];
-  // With our own settings this would answer our own /dev/null.
-  const asked = await runGit({ folder: root }, args, { usersHooks: true });
-  const value = asked.stdout.toString("utf8").trim();
-  if (asked.exitCode !== 0 || value === "") return null;
-  const inside = relative(root, resolve(root, value));
-  if (inside === "" || inside.startsWith("..") || inside.startsWith(sep)) return null;
-  return inside.split(sep).join("/");
 }

@@ -10,7 +10,8 @@ import type { MoveOptions, MoveOutcome } from "../git/move-target.ts";
 import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { messageOf } from "../errors.ts";
-import { checkoutSignature, trackedHooksFolder } from "../git/checkout-signature.ts";
+import { checkoutSignature } from "../git/checkout-signature.ts";
+import { trackedHooks } from "../git/tracked-hooks.ts";
 import type { Ended } from "./attempt-end.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { branchOf } from "./task-place.ts";
@@ -178,15 +179,20 @@ async function move({ parts, isStopping }: Merge, options: MoveOptions): Promise
 /** Files that are run or obeyed on the user's machine without a look: our own config, and hooks that are in the tree. */
 async function sensitiveChanges(parts: Parts, from: string, to: string): Promise<string[]> {
   const files = await parts.repository.changedFiles(from, to);
-  const hooks = await trackedHooksFolder(parts.repository);
-  const folders = [".orchestrator", ".husky", ...(hooks === null ? [] : [hooks])].map((folder) => folder.toLowerCase());
+  const hooks = await trackedHooks(parts.repository);
+  const folders = [".orchestrator", ".husky", ...hooks].map((folder) => folder.toLowerCase());
   return (
     files
       .flatMap((file) => [file.path, file.previousPath ?? file.path])
       .filter((path, index, all) => all.indexOf(path) === index)
       // A link in the place of the folder is as good as a change of all in it; some file systems don't tell case apart.
-      .filter((path) => folders.some((folder) => `${path.toLowerCase()}/`.startsWith(`${folder}/`)))
+      .filter((path) => folders.some((folder) => lies(`${path.toLowerCase()}/`, folder)))
   );
+}
+
+/** Of hooks in the root itself only what lies right there is one. */
+function lies(path: string, folder: string): boolean {
+  return folder === "" ? path.indexOf("/") === path.length - 1 : path.startsWith(`${folder}/`);
 }
 
 function writeEnd(parts: Parts, task: TaskRecord, mergeId: string, target: string, end: MergeEnd): void {

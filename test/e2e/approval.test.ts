@@ -1,5 +1,5 @@
 /** What changes what runs on the user's machine waits for the user before it is merged, and is not used before it is trusted. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -39,6 +39,26 @@ test.each([
   expect(await repo.settled(plan)).toBe("succeeded");
   expect(ground.trace("verify")).toHaveLength(1);
   expect(repo.merges()).toEqual({ a: 1 });
+});
+
+test.each([
+  ["the root itself", "config core.hooksPath .", "echo true > post-merge; echo 1 > tools/other", ["post-merge"]],
+  ["a folder that a link leads to", "link folder", "echo true > tools/hooks/post-merge", ["tools/hooks/post-merge"]],
+  ["a file that a link leads to", "link file", "echo true > tools/run.sh; echo 1 > tools/other", ["tools/run.sh"]],
+])("hooks in the tree are known as such where they are %s", async (_what, how, command, paths) => {
+  const repo = ground.main;
+  repo.commit("hooks", { "tools/hooks/pre-commit": "exit 0\n", "tools/run.sh": "exit 0\n" });
+  const own = join(repo.path, ".git", "hooks");
+  if (how === "link folder") {
+    rmSync(own, { recursive: true });
+    symlinkSync("../tools/hooks", own);
+  } else if (how === "link file") symlinkSync("../../tools/run.sh", join(own, "pre-rebase"));
+  else repo.git(...how.split(" "));
+  const plan = await repo.submit("p", [{ id: "a", prompt: command }]);
+  expect(await repo.settled(plan)).toBe("needs-person");
+  const { why } = await repo.task("p/a");
+  expect(why?.code).toBe("approval");
+  expect(why?.message).toContain(`it changes what runs on your machine: ${paths.join(", ")} (`);
 });
 
 test("a config that an approved task changed is not used before it is trusted again", async () => {

@@ -185,7 +185,7 @@ function taskLine(
 function explainNow(app: App, record: TaskRecord, nowMs: number): Explanation {
   const why = explainTask(app.parts.board, taskKey(record), nowMs);
   const held = heldWait(app.scheduler.questions, record);
-  return held === null ? why : { ...why, ...held };
+  return held === null ? why : { ...why, message: `${why.message}; ${held.message}`, command: held.command };
 }
 
 /** What needs no word in a long list: it is done, or its turn comes. */

@@ -67,7 +67,7 @@ test("X4, M3: a command task asks, a person answers on the command line, and the
   const listed = await orchestrator(["questions"]);
   expect(listed.out).toContain("for the logo");
   const why = await orchestrator(["why", "paint/logo"]);
-  expect(why.out).toContain("question: its agent asks: Which colour?");
+  expect(why.out).toContain("running; its agent asks: Which colour?");
   expect(why.out).toContain('clear it with: orchestrator answer q1 "…"');
   const answered = await orchestrator(["answer", "q1", "-"], "blue\nand bright");
   expect(answered).toMatchObject({ code: 0, out: "q1 is answered; paint/logo goes on with it.\n" });

@@ -205,7 +205,10 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
   board.touchProvider(health);
   if (goesOn) return;
   record.ledger = { ...EMPTY_LEDGER, attempts: record.ledger.attempts };
-  if (record.wait?.code === "verify") record.stage = "work";
+  if (record.wait?.code === "verify") {
+    record.stage = "work";
+    record.isApproved = false;
+  }
   if (record.ledger.attempts === 0) record.nextTurn = FIRST_TURN;
   else if (record.stage === "work" && record.nextTurn.kind === "start") record.nextTurn = { kind: "again", note: null };
   const byDependencies = board.stateByDependencies(node);

@@ -253,12 +253,13 @@ export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
       return board.move(node, "waiting", { wait: { code, message, command, untilMs } });
     }
     case "verify-failed": {
+      // Also for a person's retry: without the output its agent would not know what to repair.
+      record.nextTurn = { kind: "repair", note: end.output };
       if (end.canRepair && record.ledger.repairs < board.settings.maxRepairs) {
         record.ledger = { ...ledgerOfNextStep(record.ledger), repairs: record.ledger.repairs + 1 };
         record.stage = "work";
         // What a person had let through was another state of the work.
         record.isApproved = false;
-        record.nextTurn = { kind: "repair", note: end.output };
         // Through the later steps again: what lands was approved as it lands, not as it was before the repair.
         const message = "verify failed after merging; the agent repairs it";
         return board.move(node, "ready", { step: 0, cause: null, message });

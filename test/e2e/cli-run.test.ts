@@ -167,7 +167,8 @@ describe("what a program reads", () => {
     const scene = open();
     const plan = {
       name: "nasty",
-      tasks: [task("a", `printf '\\033]0;owned\\007\\033[2J\\342\\200\\256last words\\n' >&2; exit 1`)],
+      // In two pieces, for the prompt itself is shown too.
+      tasks: [task("a", `printf '\\033]0;ow%s\\007\\033[2J\\342\\200\\256last words\\n' ned >&2; exit 1`)],
     };
     const { stdout } = await run(scene, plan);
     const more = await Promise.all(

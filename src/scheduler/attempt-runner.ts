@@ -14,15 +14,16 @@ import { AppError, hasCode, messageOf } from "../errors.ts";
 import { DECOMPOSE_TASK } from "../plan/decomposition.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
-import { isReview, sessionNameOf, stepOf } from "../plan/workflow.ts";
+import { isReview, stepOf } from "../plan/workflow.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
 import type { ExitReport, ManagedProcess, StopReason } from "../process/process-manager.ts";
 import { endOf, failure, stoppedBy, writeBrokenEnd, writeEnd, type Ended } from "./attempt-end.ts";
 import { AttemptHistory } from "./attempt-history.ts";
+import { noteRunning, noteSession, noteStart } from "./attempt-notes.ts";
 import { environmentFor, requestFor, taskVariables, type Prepared } from "./attempt-request.ts";
 import { finishWork } from "./finish-work.ts";
 import { followUpVariables } from "./follow-up-variables.ts";
-import { markDelivered, noteCarried, undeliveredMail, type Mail } from "./mail.ts";
+import { markDelivered, undeliveredMail, type Mail } from "./mail.ts";
 import { OpenTurn } from "./open-turn.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { clearAfterCut, judge, leavesNothing, stepFactsOf, stepFiles } from "./review.ts";
@@ -199,7 +200,7 @@ export class AttemptRunner {
     }
     const startedAtMs = clock.nowMs();
     const told = stepFiles(prepared.step, request.scratchDir);
-    this.#noteStart(task, live, prepared, request, { startedAtMs, mail });
+    this.#commit(() => noteStart(this.#parts, task, prepared, { attemptId: live.id, request, startedAtMs, mail }));
     crashPoint("attempt-row-written");
     for (const file of [...command.files, ...told.files]) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
@@ -244,73 +245,22 @@ export class AttemptRunner {
     return { end, write };
   }
 
-  /** The row of the attempt, before anything of it exists outside. */
-  #noteStart(
-    task: TaskRecord,
-    live: LiveAttempt,
-    prepared: Prepared,
-    request: TurnRequest,
-    { startedAtMs, mail }: { readonly startedAtMs: number; readonly mail: readonly Mail[] },
-  ): void {
-    const { store } = this.#parts;
-    const { place, role, backend, provider } = prepared;
-    this.#commit(() => {
-      store.attempts.insert({
-        id: live.id,
-        planId: task.planId,
-        taskId: task.id,
-        number: task.ledger.attempts,
-        step: task.step,
-        role: role.name,
-        provider: provider.name,
-        kind: backend.kind,
-        model: role.model,
-        state: "starting",
-        pid: null,
-        processStart: null,
-        sessionId: request.session?.id ?? null,
-        turnKind: task.nextTurn.kind,
-        startedAtMs,
-        endedAtMs: null,
-        outcome: null,
-        cause: null,
-        message: null,
-        exitCode: null,
-        signal: null,
-        costUsd: null,
-        tokens: null,
-        finalText: null,
-        denials: [],
-        straysKilled: 0,
-        report: null,
-        headSha: null,
-      });
-      noteCarried(this.#parts, mail, live.id);
-      // What an earlier attempt reported as failed says nothing of this one.
-      const hasFailedReport = !isReview(task) && store.tasks.getWork(task.planId, task.id)?.report?.status === "failed";
-      store.tasks.setWork(task.planId, task.id, {
-        branch: place.branch,
-        worktree: place.path,
-        baseSha: place.baseSha,
-        startedAtMs: place.startedAtMs ?? startedAtMs,
-        ...(hasFailedReport ? { report: null } : {}),
-      });
-    });
-  }
-
   async #spawn(
     task: TaskRecord,
     live: LiveAttempt,
     prepared: Prepared,
     { command, environment, reader, history, folder, mail }: Spawning,
   ): Promise<ExitReport> {
-    const { processes, store } = this.#parts;
+    const { processes } = this.#parts;
     const take = (events: readonly AgentEvent[]): void => {
       for (const event of events) {
         history.event(event);
         live.turn?.take(event);
         if (event.type !== "session") continue;
-        this.#noteSession(task, live, prepared, event.sessionId);
+        const { sessionId } = event;
+        // A session's id is kept as soon as it is known: an agent that is killed a second later goes on with it.
+        const totals = live.session?.id === sessionId ? live.session.totals : null;
+        this.#commit(() => noteSession(this.#parts, task, prepared, { attemptId: live.id, sessionId, totals }));
         crashPoint("attempt-session-noted");
       }
     };
@@ -335,13 +285,7 @@ export class AttemptRunner {
     crashPoint("attempt-process-started");
     if (live.stopReason !== null) void child.stop(live.stopReason);
     const endStallWatch = this.#watch(task, live, prepared, child);
-    this.#commit(() => {
-      const processStart = child.identity?.startTime ?? null;
-      store.attempts.update(live.id, { state: "running", pid: child.pid, processStart });
-      const { name } = prepared.provider;
-      const body = { type: "attempt-started", number: task.ledger.attempts, provider: name, pid: child.pid } as const;
-      store.events.append({ planId: task.planId, taskId: task.id, attemptId: live.id, body });
-    });
+    this.#commit(() => noteRunning(this.#parts, task, live.id, prepared.provider.name, child));
     crashPoint("attempt-pid-written");
     // What was said since the prompt was put together.
     this.tell(task);
@@ -376,28 +320,6 @@ export class AttemptRunner {
       stallMs: prepared.settings.stallMs,
       onNote,
       isAsking: () => this.#desk.isHolding(attemptId),
-    });
-  }
-
-  /** A session's id is kept as soon as it is known: an agent that is killed a second later goes on with it. */
-  #noteSession(task: TaskRecord, live: LiveAttempt, { backend, place }: Prepared, sessionId: string): void {
-    const { store } = this.#parts;
-    const { planId, id: taskId } = task;
-    const role = sessionNameOf(task);
-    this.#commit(() => {
-      store.sessions.save({
-        planId,
-        taskId,
-        role,
-        kind: backend.kind,
-        sessionId,
-        worktree: place.path,
-        totals: live.session?.id === sessionId ? live.session.totals : null,
-        lastAttemptId: live.id,
-        isUsable: true,
-      });
-      store.attempts.update(live.id, { sessionId });
-      store.events.append({ planId, taskId, attemptId: live.id, body: { type: "attempt-session", sessionId } });
     });
   }
 

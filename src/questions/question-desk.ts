@@ -14,6 +14,7 @@ import type { EventBody, StoredEvent } from "../events/event.ts";
 import type { AnsweredBy } from "../plan/question.ts";
 import type { QuestionRow } from "../store/questions.ts";
 import type { Store } from "../store/store.ts";
+import { HeldCalls, type Hold } from "./held-calls.ts";
 import { ParentPresence } from "./parent-presence.ts";
 import { latestEndMs, nextStep, NOBODYS_ANSWER, samenessOf, type QuestionSettings } from "./route.ts";
 
@@ -43,14 +44,6 @@ export interface Asked {
   readonly requestKey: string | null;
 }
 
-/** How long the asker can wait, and what becomes of it then. */
-export interface Hold {
-  /** True: after `holdMs` the question is parked, and its agent is to end its turn. */
-  readonly canPark: boolean;
-  readonly signal: AbortSignal;
-  readonly progress: (message: string) => void;
-}
-
 export interface AskOutcome {
   readonly type: "settled" | "parked" | "waiting";
   readonly question: QuestionRow;
@@ -60,16 +53,13 @@ export interface AskOutcome {
 const MAX_OPEN_PER_TASK = 20;
 /** The wall clock may be set: look again after a minute at most, so that a jump delays nothing for long. */
 const LONGEST_TIMER_MS = 60_000;
-const PROGRESS_EVERY_MS = 10_000;
 /** Texts in events are for reading along; the row has the whole. */
 const MAX_EVENT_TEXT = 2_000;
 
 export class QuestionDesk {
   readonly parents: ParentPresence;
   readonly #parts: QuestionDeskParts;
-  /** Calls that wait for a question to settle. */
-  readonly #waiting = new Map<string, Set<() => void>>();
-  readonly #held = new Map<string, number>();
+  readonly #calls: HeldCalls;
   #cancelTimer: (() => void) | null = null;
   #isArmDue = false;
   #isStopped = false;
@@ -77,6 +67,7 @@ export class QuestionDesk {
   constructor(parts: QuestionDeskParts) {
     this.#parts = parts;
     this.parents = new ParentPresence(parts.clock);
+    this.#calls = new HeldCalls(parts.clock);
     parts.store.onCommit((events) => this.#hear(events));
   }
 
@@ -102,7 +93,7 @@ export class QuestionDesk {
   stop(): void {
     this.#isStopped = true;
     this.#cancelTimer?.();
-    for (const ends of this.#waiting.values()) for (const end of ends) end();
+    this.#calls.stop();
   }
 
   /**
@@ -112,14 +103,8 @@ export class QuestionDesk {
   async ask(asked: Asked, hold: Hold): Promise<AskOutcome> {
     const { holdMs } = this.#parts.settingsOf(asked.planId);
     const { id } = this.#parts.commit(() => this.#put(asked));
-    this.#held.set(asked.attemptId, (this.#held.get(asked.attemptId) ?? 0) + 1);
-    try {
-      await this.#untilSettled(id, holdMs, hold);
-    } finally {
-      const left = (this.#held.get(asked.attemptId) ?? 1) - 1;
-      if (left === 0) this.#held.delete(asked.attemptId);
-      else this.#held.set(asked.attemptId, left);
-    }
+    const waiting = { id, attemptId: asked.attemptId, holdMs };
+    await this.#calls.untilEnded(waiting, hold, () => this.#required(id));
     // Nobody is there to take an answer or to be told to stop: what there is comes with the next turn.
     if (hold.signal.aborted || this.#isStopped) return { type: "waiting", question: this.#required(id) };
     return this.#parts.commit(() => this.#release(id, asked, hold.canPark));
@@ -127,7 +112,7 @@ export class QuestionDesk {
 
   /** True while a call of that attempt is held: it is silent for a good reason. */
   isHolding(attemptId: string): boolean {
-    return this.#held.has(attemptId);
+    return this.#calls.isHolding(attemptId);
   }
 
   /** Throws QUESTION_NOT_FOUND, or QUESTION_ANSWERED when it is open no more. */
@@ -290,34 +275,6 @@ export class QuestionDesk {
     return { type: "parked", question };
   }
 
-  async #untilSettled(id: string, holdMs: number, { signal, progress }: Hold): Promise<void> {
-    const { clock } = this.#parts;
-    if (this.#required(id).state !== "open") return;
-    await new Promise<void>((resolve) => {
-      const ends = this.#waiting.get(id) ?? new Set();
-      this.#waiting.set(id, ends);
-      let cancelProgress = (): void => {};
-      const end = (): void => {
-        ends.delete(end);
-        if (ends.size === 0) this.#waiting.delete(id);
-        cancelHold();
-        cancelProgress();
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const report = (): void => {
-        const { stage } = this.#required(id);
-        progress(`${id} waits for an answer${stage === null ? "" : ` (asked: ${stage})`}`);
-        cancelProgress = clock.schedule(PROGRESS_EVERY_MS, report);
-      };
-      ends.add(end);
-      const cancelHold = clock.schedule(holdMs, end);
-      signal.addEventListener("abort", end);
-      if (signal.aborted || this.#isStopped) end();
-      else report();
-    });
-  }
-
   #required(id: string): QuestionRow {
     const question = this.#parts.store.questions.get(id);
     if (question === null) throw new AppError("INTERNAL", `question ${id} is gone`);
@@ -330,7 +287,7 @@ export class QuestionDesk {
         case "question-answered":
         case "question-expired":
         case "question-withdrawn":
-          for (const end of this.#waiting.get(body.id) ?? []) end();
+          this.#calls.end(body.id);
           this.#armSoon();
           break;
         case "question-routed":

@@ -1,7 +1,8 @@
 /** The life of questions over a real store and real timers; the board is what the tests hear of it. */
 import { describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.ts";
-import { QuestionDesk, type Asked, type AskOutcome, type Hold } from "../../src/questions/question-desk.ts";
+import type { Hold } from "../../src/questions/held-calls.ts";
+import { QuestionDesk, type Asked, type AskOutcome } from "../../src/questions/question-desk.ts";
 import type { QuestionSettings } from "../../src/questions/route.ts";
 import type { QuestionRow } from "../../src/store/questions.ts";
 import type { Store } from "../../src/store/store.ts";

@@ -1,5 +1,6 @@
 /** What happened to a branch since it was at a commit: its reflog, and the commits that came and went. Reads only. */
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
+import { pathText } from "./paths.ts";
 import { BRANCHES, resolveCommit } from "./refs.ts";
 import { gitFields, runGit, splitAtNul, type GitPlace } from "./run-git.ts";
 
@@ -117,4 +118,23 @@ export async function changedNames(place: GitPlace, base: string, tip: string): 
   const args = ["diff", "--name-only", "--no-renames", "--no-ext-diff", "--no-relative", "-z", base, tip, "--"];
   const names = await gitFields(place, args);
   return Buffer.concat(names.flatMap((name) => [name, Buffer.from([0])]));
+}
+
+/**
+ * The wanted paths that some commit of `tip` adds and `since` does not have, also where a later commit takes them out
+ * again.
+ */
+export async function addedPaths(
+  place: GitPlace,
+  since: string,
+  tip: string,
+  isWanted: (path: string) => boolean,
+): Promise<string[]> {
+  const form = ["-z", "--format=", "--name-only", "--no-renames", "--diff-filter=A", "--no-ext-diff", "--no-relative"];
+  // -m: what a merge adds by itself counts as well, and what it brings from `since` is taken off below.
+  const names = await gitFields(place, ["log", "-m", "--root", ...form, tip, `^${since}`, "--"]);
+  const wanted = [...new Set(names.map(pathText))].filter((name) => name !== "" && isWanted(name));
+  if (wanted.length === 0) return [];
+  const known = new Set((await gitFields(place, ["ls-tree", "-r", "-z", "--name-only", since])).map(pathText));
+  return wanted.filter((path) => !known.has(path));
 }

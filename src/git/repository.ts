@@ -10,7 +10,14 @@ import { realpath, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import pLimit from "p-limit";
 import { AppError } from "../errors.ts";
-import { branchBirth, branchHistory, changedNames, recentHeads, type BranchHistory } from "./branch-history.ts";
+import {
+  addedPaths,
+  branchBirth,
+  branchHistory,
+  changedNames,
+  recentHeads,
+  type BranchHistory,
+} from "./branch-history.ts";
 import {
   buildCandidate,
   isWorkIn,
@@ -137,6 +144,11 @@ export class Repository {
   /** Where HEAD of the main worktree was lately, by its reflog and as it is now. */
   async recentHeads(): Promise<Set<string>> {
     return await recentHeads({ folder: this.mainWorktree });
+  }
+
+  /** See branch-history.ts. */
+  async addedPaths(since: string, tip: string, isWanted: (path: string) => boolean): Promise<string[]> {
+    return await addedPaths(this.#core.place, since, tip, isWanted);
   }
 
   /** The names of files that differ, each with a NUL behind it, as bytes. */

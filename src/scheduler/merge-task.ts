@@ -11,11 +11,11 @@ import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { messageOf } from "../errors.ts";
 import { checkoutSignature } from "../git/checkout-signature.ts";
-import { trackedHooks } from "../git/tracked-hooks.ts";
 import type { Ended } from "./attempt-end.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { branchOf } from "./task-place.ts";
 import { verify } from "./verify.ts";
+import { whyApproval } from "./why-approval.ts";
 
 /** A target that moves this often under one merge is being pushed to by a machine: others get their turn first. */
 const MAX_RACES = 5;
@@ -111,13 +111,8 @@ async function run(merge: Merge): Promise<MergeEnd> {
       );
     }
     if (!task.isApproved) {
-      const sensitive = await sensitiveChanges(parts, targetSha, candidate.sha);
-      if (sensitive.length > 0) {
-        const key = taskKey(task);
-        const shown = sensitive.slice(0, 5).join(", ");
-        const message = `it changes what runs on your machine: ${shown} (look at it: orchestrator diff ${key})`;
-        return waitFor("approval", message, `orchestrator approve ${key}`);
-      }
+      const why = await whyApproval(parts, task, { targetSha, branchSha, candidateSha: candidate.sha });
+      if (why !== null) return waitFor("approval", why, `orchestrator approve ${taskKey(task)}`);
     }
     crashPoint("merge-candidate-made");
     commit(() => store.merges.update(mergeId, { state: "verifying", targetSha, candidateSha: candidate.sha }));
@@ -174,25 +169,6 @@ async function move({ parts, isStopping }: Merge, options: MoveOptions): Promise
     if (!isLocked || tries === LOCK_TRIES || isStopping()) return moved;
     await delay(LOCK_PAUSE_MS);
   }
-}
-
-/** Files that are run or obeyed on the user's machine without a look: our own config, and hooks that are in the tree. */
-async function sensitiveChanges(parts: Parts, from: string, to: string): Promise<string[]> {
-  const files = await parts.repository.changedFiles(from, to);
-  const hooks = await trackedHooks(parts.repository);
-  const folders = [".orchestrator", ".husky", ...hooks].map((folder) => folder.toLowerCase());
-  return (
-    files
-      .flatMap((file) => [file.path, file.previousPath ?? file.path])
-      .filter((path, index, all) => all.indexOf(path) === index)
-      // A link in the place of the folder is as good as a change of all in it; some file systems don't tell case apart.
-      .filter((path) => folders.some((folder) => lies(`${path.toLowerCase()}/`, folder)))
-  );
-}
-
-/** Of hooks in the root itself only what lies right there is one. */
-function lies(path: string, folder: string): boolean {
-  return folder === "" ? path.indexOf("/") === path.length - 1 : path.startsWith(`${folder}/`);
 }
 
 function writeEnd(parts: Parts, task: TaskRecord, mergeId: string, target: string, end: MergeEnd): void {

@@ -61,6 +61,45 @@ test.each([
   expect(why?.message).toContain(`it changes what runs on your machine: ${paths.join(", ")} (`);
 });
 
+test.each([
+  ["forced in", "git add -f .env && git commit -qm env", [".env"], true],
+  [
+    "in a commit of which the next takes it out",
+    "git add -f .env && git commit -qm a && git rm -q --cached .env && git commit -qm b",
+    [".env"],
+    false,
+  ],
+  ["from a folder that was copied whole", "git add -f secrets && git commit -qm s", ["secrets/deep/key.pem"], true],
+  ["as a link", "git add -f shared && git commit -qm s", ["shared"], true],
+])(
+  "6: what was lent to the worktree is not merged without a look: %s",
+  async (_what, command, paths, isRefusedByGit) => {
+    ground.configure({ worktree: { copy: [".env", "secrets"], link: ["shared"] } });
+    const other = ground.repository("lent");
+    mkdirSync(join(other.path, "secrets/deep"), { recursive: true });
+    writeFileSync(join(other.path, "secrets/deep/key.pem"), "k\n");
+    mkdirSync(join(other.path, "shared"));
+    writeFileSync(join(other.path, "shared/users"), "u\n");
+    writeFileSync(join(other.path, ".env"), "KEY=secret\n");
+    const plan = await other.submit("p", [
+      { id: "a", prompt: `${command}; echo a > a.txt` },
+      { id: "b", prompt: "test -e .env && echo b > b.txt && git add -A" },
+    ]);
+    expect(await other.settled(plan)).toBe("needs-person");
+    const { why } = await other.task("p/a");
+    expect(why).toMatchObject({ code: "approval", command: "orchestrator approve p/a" });
+    expect(why?.message).toContain(`worktree.copy or worktree.link: ${paths.join(", ")} (`);
+    expect(other.merges()).toEqual({ b: 1 });
+    await other.control("approve", { task: "p/a" });
+    const isIn = await other.settled(plan);
+    // Approved, git itself still refuses to put it over the user's own file.
+    const { why: then } = await other.task("p/a");
+    expect([isIn, then?.code ?? null]).toEqual(isRefusedByGit ? ["needs-person", "manual-merge"] : ["succeeded", null]);
+    expect(other.read(".env")).toBe("KEY=secret\n");
+    expect(other.read("secrets/deep/key.pem")).toBe("k\n");
+  },
+);
+
 test("a config that an approved task changed is not used before it is trusted again", async () => {
   const repo = ground.main;
   mkdirSync(join(repo.path, ".orchestrator"));

@@ -8,63 +8,31 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { execFile } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { StandInClaude } from "../agents/stand-in-claude.ts";
 import { DIST, Ground, until, type Fields, type Repo } from "./engine-support.ts";
-
-const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
-
-interface Turn {
-  readonly number: number;
-  readonly sessionId: string;
-  readonly resumed: boolean;
-  readonly cwd: string;
-  readonly prompt: string;
-}
 
 let ground: Ground;
 let repo: Repo;
+let claude: StandInClaude;
 
 beforeEach(() => {
-  ground = new Ground({ providers: { claude: { kind: "claude", command: FAKE_CLAUDE } } });
+  ground = new Ground({ providers: StandInClaude.providers });
   repo = ground.main;
+  claude = new StandInClaude(ground.home);
 });
 
 afterEach(async () => {
   await ground.leave();
 });
 
-function turns(): Turn[] {
-  const file = join(ground.home, "turns.ndjson");
-  if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8").trimEnd().split("\n");
-  return lines.map((line) => JSON.parse(line) as Turn);
-}
-
-/** What the stand-in does in its turn of that number, over all its processes. */
-function script(number: number, text: string): void {
-  writeFileSync(join(ground.home, `turn-${number}.sh`), text);
-}
-
-/** Holds a turn until `letGo`. */
-function hold(number: number, then = ""): void {
-  script(
-    number,
-    `touch "$HOME/begun-${number}"; while ! [ -e "$HOME/go-${number}" ]; do sleep 0.02; done\n${then || "true"}`,
-  );
-}
-
 async function begun(number: number): Promise<void> {
   await until(
     `turn ${number} runs`,
-    () => existsSync(join(ground.home, `begun-${number}`)),
+    () => claude.hasBegun(number),
     () => repo.log(),
   );
-}
-
-function letGo(number: number): void {
-  writeFileSync(join(ground.home, `go-${number}`), "");
 }
 
 async function submit(more: Fields = {}, others: readonly Fields[] = []): Promise<void> {
@@ -94,9 +62,9 @@ async function orchestrator(args: readonly string[], stdin = ""): Promise<{ code
 }
 
 test("S4: a task that is done is not run again; its agent goes on in a new one, in its folder, also after a restart", async () => {
-  script(1, "echo one > a.txt");
-  script(2, "test -e a.txt && echo two >> a.txt");
-  script(3, "echo three >> a.txt");
+  claude.script(1, "echo one > a.txt");
+  claude.script(2, "test -e a.txt && echo two >> a.txt");
+  claude.script(3, "echo three >> a.txt");
   await submit();
   expect(await repo.settled("p")).toBe("succeeded");
 
@@ -104,7 +72,7 @@ test("S4: a task that is done is not run again; its agent goes on in a new one, 
   expect(told.task).toBe("p/a-2");
   expect(told.summary).toContain("p/a has succeeded and is not run again: p/a-2 continues");
   expect(await repo.settled("p")).toBe("succeeded");
-  const [first, second] = turns();
+  const [first, second] = claude.turns();
   expect(second).toMatchObject({ resumed: true, sessionId: first?.sessionId, cwd: first?.cwd });
   expect(second?.prompt).toMatch(/"Alpha" was merged into main[^]*orchestrator\/p\/a-2[^]*MORE-OF-IT/);
   expect(second?.prompt).not.toContain("PROMPT-A");
@@ -116,18 +84,18 @@ test("S4: a task that is done is not run again; its agent goes on in a new one, 
   const third = await tell("p/a", "AND-MORE");
   expect(third.task).toBe("p/a-3");
   expect(await repo.settled("p")).toBe("succeeded");
-  expect(turns()[2]).toMatchObject({ resumed: true, sessionId: first?.sessionId, cwd: first?.cwd });
-  expect(turns()[2]?.prompt).toContain("AND-MORE");
+  expect(claude.turns()[2]).toMatchObject({ resumed: true, sessionId: first?.sessionId, cwd: first?.cwd });
+  expect(claude.turns()[2]?.prompt).toContain("AND-MORE");
   expect(repo.read("a.txt")).toBe("one\ntwo\nthree\n");
   expect(repo.merges()).toEqual({ a: 1, "a-2": 1, "a-3": 1 });
   expect((await repo.task("p/a-3")).dependsOn).toEqual(["a-2"]);
   await until("worktrees and branches are given back", () => repo.git("branch", "--list", "orchestrator/*") === "");
-  expect(turns()).toHaveLength(3);
+  expect(claude.turns()).toHaveLength(3);
 });
 
 test("what is said while the last of a chain is at work goes to that one", async () => {
-  script(1, "echo one > a.txt");
-  hold(2, "echo two >> a.txt");
+  claude.script(1, "echo one > a.txt");
+  claude.hold(2, "echo two >> a.txt");
   await submit();
   expect(await repo.settled("p")).toBe("succeeded");
   await tell("p/a", "SECOND");
@@ -135,9 +103,10 @@ test("what is said while the last of a chain is at work goes to that one", async
   const told = await tell("p/a", "WHILE-IT-WORKS");
   expect(told.task).toBe("p/a-2");
   expect(told.summary).toContain("is at work");
-  letGo(2);
+  claude.letGo(2);
   expect(await repo.settled("p")).toBe("succeeded");
-  const all = turns()
+  const all = claude
+    .turns()
     .map(({ prompt }) => prompt)
     .join("\n");
   const late = existsSync(join(ground.home, "late.ndjson"))
@@ -148,42 +117,42 @@ test("what is said while the last of a chain is at work goes to that one", async
 });
 
 test("a task that failed or was cancelled is opened again, and its agent hears why", async () => {
-  script(1, "exit 1");
-  hold(2);
+  claude.script(1, "exit 1");
+  claude.hold(2);
   await submit({ retries: 0 });
   expect(await repo.settled("p")).toBe("failed");
   const told = await tell("a", "TRY-IT-SO");
   expect(told).toMatchObject({ task: "p/a" });
   expect(told.summary).toContain("opened again");
   await begun(2);
-  expect(turns()[1]?.prompt).toContain("TRY-IT-SO");
-  expect(turns()[1]?.resumed).toBe(true);
+  expect(claude.turns()[1]?.prompt).toContain("TRY-IT-SO");
+  expect(claude.turns()[1]?.resumed).toBe(true);
   await repo.control("cancel", { task: "p/a" });
   await repo.untilState("p/a", "cancelled");
   await tell("p/a", "GO-ON-THEN");
   expect(await repo.settled("p")).toBe("succeeded");
   // The turn that was cut off told nothing for sure.
-  expect(turns()[2]?.prompt).toMatch(/TRY-IT-SO[^]*GO-ON-THEN/);
+  expect(claude.turns()[2]?.prompt).toMatch(/TRY-IT-SO[^]*GO-ON-THEN/);
 });
 
 test("what waits for a person to merge it is called back, and waits for that person again afterwards", async () => {
-  script(1, "echo one > a.txt");
-  script(2, "echo two >> a.txt");
+  claude.script(1, "echo one > a.txt");
+  claude.script(2, "echo two >> a.txt");
   await submit({ merge: "manual" });
   await repo.untilState("p/a", "waiting:manual-merge");
   const told = await tell("p/a", "NOT-GOOD-ENOUGH");
   expect(told.summary).toContain("its agent is told first");
-  await until("the agent was told", () => turns().length === 2);
+  await until("the agent was told", () => claude.turns().length === 2);
   await repo.untilState("p/a", "waiting:manual-merge");
-  expect(turns()[1]?.prompt).toContain("NOT-GOOD-ENOUGH");
+  expect(claude.turns()[1]?.prompt).toContain("NOT-GOOD-ENOUGH");
   await repo.control("merge", { task: "p/a" });
   expect(await repo.settled("p")).toBe("succeeded");
   expect(repo.read("a.txt")).toBe("one\ntwo\n");
-  expect(turns()).toHaveLength(2);
+  expect(claude.turns()).toHaveLength(2);
 });
 
 test("a task that waits keeps waiting; what was said is in its next turn, and in the first prompt of one that never began", async () => {
-  hold(1);
+  claude.hold(1);
   await submit({}, [{ id: "b", prompt: "PROMPT-B", agent: "coder", dependsOn: ["a"] }]);
   await begun(1);
   const waiting = await tell("p/b", "FOR-LATER");
@@ -195,14 +164,14 @@ test("a task that waits keeps waiting; what was said is in its next turn, and in
   expect(await repo.states("p")).toMatchObject({ a: "waiting:paused" });
   await repo.control("resume", { task: "p/a" });
   expect(await repo.settled("p")).toBe("succeeded");
-  const prompts = turns().map(({ prompt }) => prompt);
+  const prompts = claude.turns().map(({ prompt }) => prompt);
   expect(prompts[1]).toContain("AFTER-THE-PAUSE");
   expect(prompts[2]).toMatch(/PROMPT-B[^]*FOR-LATER/);
 });
 
 test("one request tells once, however often it is sent; another with its key is refused", async () => {
-  script(1, "echo one > a.txt");
-  hold(2);
+  claude.script(1, "echo one > a.txt");
+  claude.hold(2);
   await submit();
   expect(await repo.settled("p")).toBe("succeeded");
   const answers = await Promise.all([1, 2, 3].map(async () => await tell("p/a", "ONCE", { key: "k1" })));
@@ -212,12 +181,13 @@ test("one request tells once, however often it is sent; another with its key is 
   );
   await begun(2);
   for (let time = 0; time < 3; time += 1) await tell("p/a", "TWICE-SENT", { key: "k2" });
-  letGo(2);
+  claude.letGo(2);
   expect(await repo.settled("p")).toBe("succeeded");
   const late = existsSync(join(ground.home, "late.ndjson"))
     ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
     : "";
-  const heard = `${turns()
+  const heard = `${claude
+    .turns()
     .map(({ prompt }) => prompt)
     .join("\n")}\n${late}`;
   expect(heard.split("TWICE-SENT")).toHaveLength(2);
@@ -225,7 +195,7 @@ test("one request tells once, however often it is sent; another with its key is 
 });
 
 test("what can't be told is refused before anything happens, with what to do instead", async () => {
-  hold(1);
+  claude.hold(1);
   await submit({}, [{ id: "c", prompt: "true", agent: "command" }]);
   await begun(1);
   expect(await repo.refusal("spawn_agent", { task: "p/c", prompt: "hear" })).toMatchObject({ code: "NOT_SUPPORTED" });
@@ -234,13 +204,13 @@ test("what can't be told is refused before anything happens, with what to do ins
   expect(extra.message).toContain("`dependsOn`");
   expect((await repo.refusal("spawn_agent", { task: "p/nobody", prompt: "x" })).code).toBe("TASK_NOT_FOUND");
   expect((await repo.refusal("spawn_agent", { task: "p/a", prompt: "  " })).code).toBe("INPUT_INVALID");
-  letGo(1);
+  claude.letGo(1);
   expect(await repo.settled("p")).toBe("succeeded");
-  expect(turns()).toHaveLength(1);
+  expect(claude.turns()).toHaveLength(1);
 });
 
 test("`orchestrator tell` says it from the command line and from standard input", async () => {
-  hold(1);
+  claude.hold(1);
   await submit();
   await begun(1);
   const told = await orchestrator(["tell", "p/a", "BY-HAND"]);
@@ -250,12 +220,13 @@ test("`orchestrator tell` says it from the command line and from standard input"
   expect(JSON.parse(piped.out)).toMatchObject({ task: "p/a", plan: "p" });
   expect((await orchestrator(["tell", "p/nobody", "x"])).code).toBe(2);
   expect((await orchestrator(["tell", "p/a"])).code).toBe(2);
-  letGo(1);
+  claude.letGo(1);
   expect(await repo.settled("p")).toBe("succeeded");
   const late = existsSync(join(ground.home, "late.ndjson"))
     ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
     : "";
-  const heard = `${turns()
+  const heard = `${claude
+    .turns()
     .map(({ prompt }) => prompt)
     .join("\n")}\n${late.replaceAll("\\n", "\n")}`;
   expect(heard).toContain("BY-HAND");
@@ -264,7 +235,7 @@ test("`orchestrator tell` says it from the command line and from standard input"
 });
 
 test("S2: each turn's prompts, answers and use are read back after a restart, in order, page by page", async () => {
-  script(1, "echo one > a.txt");
+  claude.script(1, "echo one > a.txt");
   await submit({ merge: "manual" });
   await repo.untilState("p/a", "waiting:manual-merge");
   const long = "0123456789".repeat(500);
@@ -306,7 +277,7 @@ test("S2: each turn's prompts, answers and use are read back after a restart, in
 });
 
 test("DESIGN 9: plans, tasks, logs and diffs are resources of the MCP server", async () => {
-  script(1, "echo one > a.txt");
+  claude.script(1, "echo one > a.txt");
   await submit();
   expect(await repo.settled("p")).toBe("succeeded");
   const client = new Client({ name: "host", version: "1" }, { capabilities: {} });
@@ -343,11 +314,11 @@ test("what is said while the work is judged goes to who did it, and is judged ag
     GO: join(ground.home, "judged"),
   };
   ground.configure({
-    providers: { claude: { kind: "claude", command: FAKE_CLAUDE }, command: { kind: "command", env: places } },
+    providers: { ...StandInClaude.providers, command: { kind: "command", env: places } },
     workflows: { judged: { steps: [{ agent: "coder" }, { agent: "command", prompt: wait }], maxRounds: 1 } },
   });
-  script(1, "echo one > a.txt");
-  script(2, "echo two >> a.txt");
+  claude.script(1, "echo one > a.txt");
+  claude.script(2, "echo two >> a.txt");
   await submit({ workflow: "judged" });
   await until(
     "it is judged",
@@ -358,9 +329,9 @@ test("what is said while the work is judged goes to who did it, and is judged ag
   expect(told.summary).toContain("when this turn ends");
   writeFileSync(places.GO, "");
   expect(await repo.settled("p")).toBe("succeeded");
-  expect(turns()[1]).toMatchObject({ resumed: true, sessionId: turns()[0]?.sessionId });
-  expect(turns()[1]?.prompt).toContain("ONE-MORE-THING");
-  expect(turns()).toHaveLength(2);
+  expect(claude.turns()[1]).toMatchObject({ resumed: true, sessionId: claude.turns()[0]?.sessionId });
+  expect(claude.turns()[1]?.prompt).toContain("ONE-MORE-THING");
+  expect(claude.turns()).toHaveLength(2);
   expect(readFileSync(places.CHECKS, "utf8")).toBe("x\nx\n");
   expect(repo.read("a.txt")).toBe("one\ntwo\n");
 });

@@ -1,6 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { controlTask } from "../../src/plan/controls.ts";
 import { singleStep } from "../../src/plan/records.ts";
@@ -8,9 +7,8 @@ import { tellTask } from "../../src/plan/tell.ts";
 import { promptFor, type PromptFacts } from "../../src/scheduler/prompt.ts";
 import type { PlanSettings } from "../../src/scheduler/settings.ts";
 import { applyEdit } from "../../src/scheduler/submit.ts";
+import { StandInClaude } from "../agents/stand-in-claude.ts";
 import { SETTINGS, World } from "./world.ts";
-
-const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
 
 const settings: PlanSettings = {
   ...SETTINGS,
@@ -18,37 +16,27 @@ const settings: PlanSettings = {
     coder: { name: "coder", provider: "claude", model: null, systemPrompt: null, tools: null, permissions: "edit" },
   },
   providers: {
-    claude: { name: "claude", kind: "claude", command: FAKE_CLAUDE, args: [], env: {}, passEnv: [], limit: null },
+    claude: {
+      name: "claude",
+      kind: "claude",
+      command: StandInClaude.program,
+      args: [],
+      env: {},
+      passEnv: [],
+      limit: null,
+    },
   },
 };
 
-interface Turn {
-  readonly number: number;
-  readonly sessionId: string;
-  readonly resumed: boolean;
-  readonly cwd: string;
-  readonly prompt: string;
-}
-
 let world: World;
+let claude: StandInClaude;
 beforeEach(() => {
   world = new World();
+  claude = new StandInClaude(world.folder);
 });
 afterEach(async () => {
   await world.destroy();
 });
-
-function turns(): Turn[] {
-  const file = join(world.folder, "turns.ndjson");
-  if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8").trimEnd().split("\n");
-  return lines.map((line) => JSON.parse(line) as Turn);
-}
-
-/** What the stand-in does in its turn of that number, over all its processes. */
-function script(number: number, text: string): void {
-  writeFileSync(join(world.folder, `turn-${number}.sh`), text);
-}
 
 function say(text: string, from = "the parent"): void {
   world.scheduler.commit(() => {
@@ -81,7 +69,7 @@ test("what was said before the first turn is in its prompt, and counts as told w
   world.parts.board.settings.limitAgents = 4;
   world.scheduler.look();
   expect(await world.settled("p")).toBe("succeeded");
-  const [first, ...more] = turns();
+  const [first, ...more] = claude.turns();
   expect(more).toEqual([]);
   expect(first?.prompt).toMatch(
     /PROMPT-A[^]*from the parent\n<<<message\nMESSAGE-ONE\n[^]*from Ada\n<<<message\nMESSAGE-TWO\n/,
@@ -91,14 +79,14 @@ test("what was said before the first turn is in its prompt, and counts as told w
 
 test("a turn that ends with something new to tell goes on in the same session before anything is merged", async () => {
   await world.start({ settings });
-  script(1, 'echo one > one.txt; touch "$HOME/begun"; while ! [ -e "$HOME/told" ]; do sleep 0.02; done');
-  script(2, "test ! -e two.txt && echo two > two.txt");
+  claude.script(1, 'echo one > one.txt; touch "$HOME/begun"; while ! [ -e "$HOME/told" ]; do sleep 0.02; done');
+  claude.script(2, "test ! -e two.txt && echo two > two.txt");
   submit();
   await until("the first turn runs", () => existsSync(join(world.folder, "begun")));
   say("AND-THIS-TOO");
   writeFileSync(join(world.folder, "told"), "");
   expect(await world.settled("p")).toBe("succeeded");
-  const [first, second, ...more] = turns();
+  const [first, second, ...more] = claude.turns();
   expect(more).toEqual([]);
   expect(first?.prompt).not.toContain("AND-THIS-TOO");
   expect(second).toMatchObject({ resumed: true, sessionId: first?.sessionId });
@@ -110,33 +98,33 @@ test("a turn that ends with something new to tell goes on in the same session be
 
 test("a turn that failed has told nothing: the next one tells it again", async () => {
   await world.start({ settings, limitAgents: 0 });
-  script(1, "exit 1");
+  claude.script(1, "exit 1");
   submit();
   say("SAY-IT-AGAIN");
   world.parts.board.settings.limitAgents = 4;
   world.scheduler.look();
-  await until("a second turn", () => turns().length === 2);
+  await until("a second turn", () => claude.turns().length === 2);
   expect(await world.settled("p")).toBe("succeeded");
-  expect(turns().map(({ prompt }) => prompt.includes("SAY-IT-AGAIN"))).toEqual([true, true]);
+  expect(claude.turns().map(({ prompt }) => prompt.includes("SAY-IT-AGAIN"))).toEqual([true, true]);
 });
 
 test("S3: what was said is told after a restart of the engine", async () => {
   await world.start({ settings });
-  script(1, 'touch "$HOME/begun"; sleep 60');
+  claude.script(1, 'touch "$HOME/begun"; sleep 60');
   submit();
   await until("the first turn runs", () => existsSync(join(world.folder, "begun")));
   say("OVER-THE-RESTART");
   await world.stop();
   await world.start({ settings });
   expect(await world.settled("p")).toBe("succeeded");
-  const [, second] = turns();
+  const [, second] = claude.turns();
   expect(second?.resumed).toBe(true);
   expect(second?.prompt).toContain("OVER-THE-RESTART");
 });
 
 test("where the earlier conversation can't go on, a new one is told what it was about", async () => {
   await world.start({ settings });
-  script(1, "echo one > a.txt");
+  claude.script(1, "echo one > a.txt");
   submit();
   expect(await world.settled("p")).toBe("succeeded");
   const { store, board } = world.parts;
@@ -145,7 +133,7 @@ test("where the earlier conversation can't go on, a new one is told what it was 
   store.sessions.save({ ...session, isUsable: false });
   continueTask("SOMETHING-NEW");
   expect(await world.settled("p")).toBe("succeeded");
-  const [first, second] = turns();
+  const [first, second] = claude.turns();
   expect(second).toMatchObject({ resumed: false });
   expect(second?.sessionId).not.toBe(first?.sessionId);
   expect(second?.prompt).toMatch(/SOMETHING-NEW[^]*can't be continued[^]*Its work is in main[^]*PROMPT-A/);
@@ -154,15 +142,15 @@ test("where the earlier conversation can't go on, a new one is told what it was 
 
 test("the folder passes on from a task that was skipped, and what it left there is kept", async () => {
   await world.start({ settings });
-  script(1, "echo half > half.txt; exit 1");
-  script(2, "test ! -e half.txt && echo two > two.txt");
+  claude.script(1, "echo half > half.txt; exit 1");
+  claude.script(2, "test ! -e half.txt && echo two > two.txt");
   world.submit("p", [{ id: "a", prompt: "PROMPT-A", agent: "coder", retries: 0 }], { provider: "claude" });
   expect(await world.settled("p")).toBe("failed");
   world.scheduler.commit(() => controlTask(world.parts.board, "p/a", "skip", Date.now()));
   const left = world.parts.store.tasks.getWork("p", "a")?.worktree;
   continueTask("DO-IT-DIFFERENTLY");
   expect(await world.settled("p")).toBe("succeeded");
-  const [first, second] = turns();
+  const [first, second] = claude.turns();
   expect(second).toMatchObject({ resumed: true, sessionId: first?.sessionId, cwd: left });
   expect(world.read("two.txt")).toBe("two\n");
   const kept = world.git("for-each-ref", "--format=%(refname)", "refs/orchestrator/kept/").split("\n").filter(Boolean);

@@ -1,0 +1,53 @@
+/** Scripts `fake-claude.mjs` and reads back what it was told. Its home is where it looks for its turns. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export interface StandInTurn {
+  readonly number: number;
+  readonly sessionId: string;
+  readonly resumed: boolean;
+  readonly cwd: string;
+  readonly prompt: string;
+}
+
+export class StandInClaude {
+  static readonly program = fileURLToPath(new URL("fake-claude.mjs", import.meta.url));
+  /** The config's `providers` with it. */
+  static readonly providers = { claude: { kind: "claude", command: StandInClaude.program } };
+
+  readonly #home: string;
+
+  constructor(home: string) {
+    this.#home = home;
+  }
+
+  /** Over all its processes, in the order in which they began. */
+  turns(): StandInTurn[] {
+    const file = join(this.#home, "turns.ndjson");
+    if (!existsSync(file)) return [];
+    const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+    return lines.map((line) => JSON.parse(line) as StandInTurn);
+  }
+
+  /** What it does in its turn of that number, over all its processes. */
+  script(number: number, text: string): void {
+    writeFileSync(join(this.#home, `turn-${number}.sh`), text);
+  }
+
+  /** Holds a turn until `letGo`. */
+  hold(number: number, then = "true"): void {
+    this.script(
+      number,
+      `touch "$HOME/begun-${number}"; while ! [ -e "$HOME/go-${number}" ]; do sleep 0.02; done\n${then}`,
+    );
+  }
+
+  hasBegun(number: number): boolean {
+    return existsSync(join(this.#home, `begun-${number}`));
+  }
+
+  letGo(number: number): void {
+    writeFileSync(join(this.#home, `go-${number}`), "");
+  }
+}

@@ -9,6 +9,7 @@
  * Never: it does not know the board, agents or transports; what an answer means for a task is told by `onSettled`.
  */
 import type { Clock } from "../clock.ts";
+import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
 import type { EventBody, StoredEvent } from "../events/event.ts";
 import type { AnsweredBy } from "../plan/question.ts";
@@ -103,11 +104,14 @@ export class QuestionDesk {
   async ask(asked: Asked, hold: Hold): Promise<AskOutcome> {
     const { holdMs } = this.#parts.settingsOf(asked.planId);
     const { id } = this.#parts.commit(() => this.#put(asked));
+    crashPoint("question-asked");
     const waiting = { id, attemptId: asked.attemptId, holdMs };
     await this.#calls.untilEnded(waiting, hold, () => this.#required(id));
     // Nobody is there to take an answer or to be told to stop: what there is comes with the next turn.
     if (hold.signal.aborted || this.#isStopped) return { type: "waiting", question: this.#required(id) };
-    return this.#parts.commit(() => this.#release(id, asked, hold.canPark));
+    const outcome = this.#parts.commit(() => this.#release(id, asked, hold.canPark));
+    crashPoint("question-released");
+    return outcome;
   }
 
   /** True while a call of that attempt is held: it is silent for a good reason. */
@@ -323,7 +327,10 @@ export class QuestionDesk {
     if (this.#isStopped) return;
     const { store, clock, commit } = this.#parts;
     const due = store.questions.listDue(clock.nowMs());
-    if (due.length > 0) commit(() => due.forEach((question) => this.#advance(question, "nobody answered in time")));
+    if (due.length > 0) {
+      commit(() => due.forEach((question) => this.#advance(question, "nobody answered in time")));
+      crashPoint("question-deadlines-taken");
+    }
     this.#arm();
   }
 

@@ -5,13 +5,15 @@
  * Always true: one turn at a time in the whole engine, in a slot outside all limits, so that it answers also where every
  * slot is taken by agents that wait for it. A question leaves this stage by an answer, by "cannot know", by any failure,
  * or by its deadline, which stands in its row; nothing here can hold one up. The row of a turn is there before its
- * process, which carries the mark of an attempt: guard and recovery end it like any other.
+ * process, which carries the mark of an attempt: guard and recovery end it like any other. A turn's end and the answers
+ * it gave are one transaction, so that none is paid for twice.
  *
  * Never: it gives the role no tools of ours, no writing, and no worktree of a task.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { AgentBackend, ResolvedProvider, TokenUsage, TurnEnd, TurnRequest } from "../agents/backend.ts";
+import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
 import { consultationJsonSchema, consultationPrompt, readConsultation } from "../plan/consultation.ts";
 import { noteHealth } from "../plan/outcomes.ts";
@@ -41,6 +43,13 @@ interface Turn {
   readonly provider: ResolvedProvider;
   readonly place: { readonly worktree: string; readonly gitDir: string };
   readonly ids: readonly string[];
+}
+
+interface TurnResult {
+  /** Null: it was not begun, or ended by us. */
+  readonly end: TurnEnd | null;
+  /** Why there are no answers; null: they are taken. */
+  readonly problem: string | null;
 }
 
 export class Consultant {
@@ -118,20 +127,14 @@ export class Consultant {
     const turn = await this.#prepare(planId, questions);
     if (typeof turn === "string") return this.#passOnAll(questions, turn);
     const earlier = this.#sessionOf(turn);
-    const first = await this.#turn(turn, this.#promptOf(planId, questions, earlier !== null), earlier);
-    const read = this.#read(first, turn.ids);
-    if (typeof read !== "string") return this.#carryOut(questions, read);
+    const first = await this.#turn(turn, questions, this.#promptOf(planId, questions, earlier !== null), earlier);
+    if (first.problem === null) return;
     // A form that is not kept is worth one more word; a turn that failed is not.
-    const session = first === null || isBroken(first) ? null : sessionAfter(first);
-    if (session === null || this.#isStopped) return this.#passOnAll(questions, read);
-    const repaired = await this.#turn(
-      turn,
-      `Your answer does not fit: ${read}\nGive it again in the form asked for.`,
-      session,
-    );
-    const second = this.#read(repaired, turn.ids);
-    if (typeof second === "string") this.#passOnAll(questions, second);
-    else this.#carryOut(questions, second);
+    const session = first.end === null || isBroken(first.end) ? null : sessionAfter(first.end);
+    if (session === null || this.#isStopped) return this.#passOnAll(questions, first.problem);
+    const again = `Your answer does not fit: ${first.problem}\nGive it again in the form asked for.`;
+    const second = await this.#turn(turn, questions, again, session);
+    if (second.problem !== null) this.#passOnAll(questions, second.problem);
   }
 
   /** What a turn needs; a text says why there can be none. */
@@ -148,6 +151,7 @@ export class Consultant {
       const tip = await repository.branchTip(board.plan(planId).record.target);
       if (tip === null) return "the target branch is gone";
       const worktree = await repository.consultingWorktree(planId, tip);
+      crashPoint("consultation-worktree-made");
       const pointer = await readFile(join(worktree, ".git"), "utf8");
       const gitDir = resolve(worktree, pointer.replace(/^gitdir: /, "").trimEnd());
       return { planId, role, backend, provider, place: { worktree, gitDir }, ids: questions.map(({ id }) => id) };
@@ -198,14 +202,18 @@ export class Consultant {
 
   /** The plan's own session, when its last turn left one that can be continued. */
   #sessionOf({ planId, backend }: Turn): TurnRequest["session"] {
-    const last = this.#parts.store.consultations.last(planId);
+    const last = this.#parts.store.consultations.lastOwnEnd(planId);
     if (last === null || !backend.hasSessions || last.kind !== backend.kind) return null;
     if (last.outcome !== "answered" || last.sessionId === null) return null;
     return { id: last.sessionId, totals: last.totals ?? NO_TOTALS };
   }
 
-  /** Null: it was not begun, or ended by us. */
-  async #turn(turn: Turn, prompt: string, session: TurnRequest["session"]): Promise<TurnEnd | null> {
+  async #turn(
+    turn: Turn,
+    questions: readonly QuestionRow[],
+    prompt: string,
+    session: TurnRequest["session"],
+  ): Promise<TurnResult> {
     const parts = this.#parts;
     const { store, clock, repository, processes } = parts;
     const { planId, role, backend, provider, place, ids } = turn;
@@ -233,15 +241,20 @@ export class Consultant {
     const command = backend.buildTurn(request, provider);
     const reader = backend.readTurn(request);
     this.#noteStart(id, turn, prompt, session);
+    crashPoint("consultation-row-written");
     for (const file of command.files) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
     if (this.#isStopped || this.#stillOpen(ids).length === 0) {
       this.#commit(() =>
-        store.consultations.update(id, { endedAtMs: clock.nowMs(), outcome: "failed", message: "no longer wanted" }),
+        store.consultations.update(id, {
+          endedAtMs: clock.nowMs(),
+          outcome: "interrupted",
+          message: "no longer wanted",
+        }),
       );
-      return null;
+      return { end: null, problem: "it was no longer wanted" };
     }
     const child = processes.start({
       id,
@@ -259,19 +272,24 @@ export class Consultant {
       onStderr: (chunk) => void reader.readStderr(chunk),
     });
     this.#child = child;
+    crashPoint("consultation-process-started");
     this.#commit(() =>
       store.consultations.update(id, { pid: child.pid, processStart: child.identity?.startTime ?? null }),
     );
+    crashPoint("consultation-pid-written");
     const report = await child.exited;
+    crashPoint("consultation-process-ended");
     this.#child = null;
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
     const end = endOf(report, turnEnd, null);
+    const own = end.type === "succeeded" || end.type === "failed" ? turnEnd : null;
+    const read = this.#read(own, ids);
     this.#commit(() => {
       noteHealth(parts.board, provider.name, end, clock.nowMs());
       store.consultations.update(id, {
         endedAtMs: clock.nowMs(),
-        outcome: end.type === "succeeded" ? "answered" : "failed",
+        outcome: end.type === "succeeded" ? "answered" : end.type === "failed" ? "failed" : "interrupted",
         message: end.type === "failed" ? end.message : end.type === "succeeded" ? null : "it was ended",
         answer: turnEnd.finalText,
         sessionId: turnEnd.sessionId,
@@ -279,8 +297,10 @@ export class Consultant {
         costUsd: turnEnd.costUsd,
         tokens: turnEnd.usage,
       });
+      if (typeof read !== "string") this.#carryOut(questions, read);
     });
-    return end.type === "succeeded" || end.type === "failed" ? turnEnd : null;
+    crashPoint("consultation-answers-written");
+    return { end: own, problem: typeof read === "string" ? read : null };
   }
 
   #noteStart(
@@ -324,20 +344,19 @@ export class Consultant {
     return read.ok ? new Map(read.answers.map(({ id, answer, why }) => [id, { answer, why }])) : read.problem;
   }
 
+  /** Call within a commit. */
   #carryOut(
     questions: readonly QuestionRow[],
     answers: ReadonlyMap<string, { readonly answer: string | null; readonly why: string }>,
   ): void {
-    this.#commit(() => {
-      for (const asked of questions) {
-        const question = this.#parts.store.questions.get(asked.id);
-        if (question?.state !== "open") continue;
-        const said = answers.get(asked.id);
-        const answer = said?.answer?.trim() ?? "";
-        if (answer !== "") this.#desk.answer(question, answer, "orchestrator");
-        else this.#desk.passOn(asked, `the orchestrator can't know: ${said?.why ?? "it gave no answer"}`);
-      }
-    });
+    for (const asked of questions) {
+      const question = this.#parts.store.questions.get(asked.id);
+      if (question?.state !== "open") continue;
+      const said = answers.get(asked.id);
+      const answer = said?.answer?.trim() ?? "";
+      if (answer !== "") this.#desk.answer(question, answer, "orchestrator");
+      else this.#desk.passOn(asked, `the orchestrator can't know: ${said?.why ?? "it gave no answer"}`);
+    }
   }
 
   #passOnAll(questions: readonly QuestionRow[], why: string): void {

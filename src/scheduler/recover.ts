@@ -72,7 +72,7 @@ function endOpenConsultations({ store, clock }: Parts): void {
   store.transaction(() => {
     for (const { id } of store.consultations.listOpen()) {
       const message = "the engine ended while it ran";
-      store.consultations.update(id, { endedAtMs: clock.nowMs(), outcome: "failed", message });
+      store.consultations.update(id, { endedAtMs: clock.nowMs(), outcome: "interrupted", message });
     }
   });
 }

@@ -318,7 +318,7 @@ export class Scheduler {
     this.#endedPlans.set(planId, hasEnded);
     store.plans.update(planId, { endedAtMs: hasEnded ? clock.nowMs() : null });
     if (state !== "succeeded" && state !== "failed") return;
-    if (store.consultations.last(planId) !== null) {
+    if (store.consultations.hasAny(planId)) {
       this.#track(
         this.#noteTidying(
           planId,

@@ -8,7 +8,8 @@ import { tokensSchema, totalsSchema, type StoredTokens, type StoredTotals } from
 /** What is kept of a prompt and of an answer. */
 const MAX_TEXT_BYTES = 64 * 1024;
 
-export const CONSULTATION_OUTCOMES = ["answered", "failed"] as const;
+/** `interrupted`: ended by us (a stop, an answer from elsewhere) or with the engine; its session is as good as before. */
+export const CONSULTATION_OUTCOMES = ["answered", "failed", "interrupted"] as const;
 export type ConsultationOutcome = (typeof CONSULTATION_OUTCOMES)[number];
 
 /** One turn of the orchestrator role for questions. The row is there before its process is. */
@@ -59,7 +60,8 @@ const COLUMNS: Columns<ConsultationRow> = {
 export class Consultations {
   readonly #table: Table<ConsultationRow, "id">;
   readonly #listOpen: Query;
-  readonly #lastOfPlan: Query;
+  readonly #hasAny: Query;
+  readonly #lastOwnEnd: Query;
   readonly #listByPlan: Query;
 
   constructor(connection: Connection) {
@@ -67,7 +69,10 @@ export class Consultations {
     const select = `SELECT ${this.#table.columnList} FROM consultations`;
     this.#listOpen = connection.prepare(`${select} WHERE ended_at_ms IS NULL ORDER BY rowid`);
     this.#listByPlan = connection.prepare(`${select} WHERE plan_id = ? ORDER BY rowid`);
-    this.#lastOfPlan = connection.prepare(`${select} WHERE plan_id = ? ORDER BY rowid DESC LIMIT 1`);
+    this.#hasAny = connection.prepare(`${select} WHERE plan_id = ? LIMIT 1`);
+    this.#lastOwnEnd = connection.prepare(
+      `${select} WHERE plan_id = ? AND outcome IN ('answered', 'failed') ORDER BY rowid DESC LIMIT 1`,
+    );
   }
 
   insert(row: ConsultationRow): void {
@@ -91,7 +96,12 @@ export class Consultations {
     return this.#table.all(this.#listByPlan, planId);
   }
 
-  last(planId: string): ConsultationRow | null {
-    return this.#table.one(this.#lastOfPlan, planId);
+  hasAny(planId: string): boolean {
+    return this.#table.one(this.#hasAny, planId) !== null;
+  }
+
+  /** The plan's last turn that came to an end of its own. */
+  lastOwnEnd(planId: string): ConsultationRow | null {
+    return this.#table.one(this.#lastOwnEnd, planId);
   }
 }

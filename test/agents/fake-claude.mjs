@@ -4,7 +4,9 @@
  * `$HOME/turns.ndjson`, then `$HOME/turn-N.sh` runs in the worktree where there is one (exit code 1: the turn fails).
  * Without `--print` it is as a person has it open: a line in `opened.ndjson`, then `$HOME/opened.sh`.
  * With `--input-format=stream-json` every line on stdin is a message; one that comes while the turn's script runs
- * belongs to that turn, as with the real one.
+ * belongs to that turn, as with the real one. The script finds the turn's prompt in TURN_PROMPT.
+ * With `--json-schema` all of that is told and run as `answer` and `answers` instead of `turn` and `turns`, and
+ * `$HOME/structured.json` is what it answers.
  */
 import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
@@ -16,6 +18,7 @@ const option = (name) =>
   process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3) ?? null;
 const sessionId = option("resume") ?? option("session-id");
 const isStream = option("input-format") === "stream-json";
+const word = option("json-schema") === null ? "turn" : "answer";
 const print = (event) => process.stdout.write(`${JSON.stringify({ ...event, session_id: sessionId })}\n`);
 
 const waiting = [];
@@ -35,14 +38,14 @@ function acknowledge({ text, uuid }) {
 }
 
 async function turn(first) {
-  const file = join(home, "turns.ndjson");
+  const file = join(home, `${word}s.ndjson`);
   const number = existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n").length + 1 : 1;
   const resumed = option("resume") !== null;
   appendFileSync(file, `${JSON.stringify({ number, sessionId, resumed, cwd: process.cwd(), prompt: first.text })}\n`);
   acknowledge(first);
   print({ type: "system", subtype: "init" });
-  const script = join(home, `turn-${number}.sh`);
-  const exitCode = existsSync(script) ? await run(script) : 0;
+  const script = join(home, `${word}-${number}.sh`);
+  const exitCode = existsSync(script) ? await run(script, first.text) : 0;
   for (const late of waiting.splice(0)) {
     acknowledge(late);
     appendFileSync(join(home, "late.ndjson"), `${JSON.stringify({ number, text: late.text })}\n`);
@@ -51,7 +54,10 @@ async function turn(first) {
   const spoken = { id: `m${number}`, role: "assistant", model: "m", content: [{ type: "text", text }] };
   print({ type: "assistant", message: spoken });
   const is_error = exitCode !== 0;
+  const structured = join(home, "structured.json");
+  const isForm = word === "answer" && existsSync(structured);
   print({
+    ...(isForm ? { structured_output: JSON.parse(readFileSync(structured, "utf8")) } : {}),
     type: "result",
     subtype: "success",
     is_error,
@@ -63,8 +69,9 @@ async function turn(first) {
   return exitCode;
 }
 
-async function run(script) {
-  const child = spawn("/bin/sh", [script], { stdio: ["ignore", "ignore", "inherit"] });
+async function run(script, prompt = "") {
+  const env = { ...process.env, TURN_PROMPT: prompt };
+  const child = spawn("/bin/sh", [script], { stdio: ["ignore", "ignore", "inherit"], env });
   return await new Promise((resolve) => child.on("exit", (code) => resolve(code ?? 1)));
 }
 

@@ -2,50 +2,19 @@
  * One life with a death in it: a plan of command agents and one scripted agent with a session, an engine that is killed
  * at a named place, and what must be true when the plan has ended. Effects are counted outside the repository.
  */
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import type BetterSqlite3 from "better-sqlite3";
 import { expect } from "vitest";
-import { Ground, processesNaming, processesOf, quoted, until, type Fields, type Repo } from "./engine-support.ts";
-
-const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
-const Database = createRequire(import.meta.url)("better-sqlite3") as typeof BetterSqlite3;
+import { processesNaming, quoted, type Fields } from "./engine-support.ts";
+import { FaultScene } from "./fault-scene.ts";
 
 export const IDS = ["side", "first", "second", "third"] as const;
 
-export class CrashScene {
-  readonly ground: Ground;
-  readonly repo: Repo;
+export class CrashScene extends FaultScene {
   /** Sleeps that only this scene's agents sleep. */
   readonly seconds = `86398.${process.pid}${Math.floor(Math.random() * 1e9)}`;
   plan = "";
   branch = "main";
-
-  constructor(config: Fields = {}) {
-    this.ground = new Ground({ providers: { claude: { kind: "claude", command: FAKE_CLAUDE } }, ...config });
-    this.repo = this.ground.main;
-  }
-
-  /** The engine dies at the first of these, the next one at the second, and so on. */
-  dieAt(...lines: readonly string[]): void {
-    writeFileSync(join(this.ground.home, "crash-points"), lines.map((line) => `${line}\n`).join(""));
-  }
-
-  deaths(): string[] {
-    const file = join(this.ground.home, "crashed");
-    return existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean) : [];
-  }
-
-  async untilDead(count = 1): Promise<void> {
-    await until(
-      `the engine has died ${count} times`,
-      () => this.deaths().length >= count,
-      () => `It died at ${this.deaths().join(", ") || "nothing"}. ${this.repo.log().slice(-2500)}`,
-      60_000,
-    );
-  }
 
   /** Lets `side` come to its end. */
   openGate(): void {
@@ -81,26 +50,13 @@ export class CrashScene {
     this.plan = await this.repo.submit("chain", tasks, more);
   }
 
-  /** What the scripted agent does in each of its turns. */
-  talk(text: string): void {
-    for (const turn of [1, 2, 3, 4]) writeFileSync(join(this.ground.home, `turn-${turn}.sh`), text);
-  }
-
-  /** The turns of the agent with a session. */
-  turns(): { sessionId: string; resumed: boolean; cwd: string; prompt: string }[] {
-    const file = join(this.ground.home, "turns.ndjson");
-    if (!existsSync(file)) return [];
-    const lines = readFileSync(file, "utf8").trimEnd().split("\n");
-    return lines.map((line) => JSON.parse(line) as ReturnType<CrashScene["turns"]>[number]);
-  }
-
   count(trace: "starts" | "ends", id: string): number {
     return this.ground.trace(trace).filter((line) => line === id).length;
   }
 
   /** The plan goes on to its end; then state, git, processes and folders agree that all of it was done once. */
   async expectDoneOnce(ids: readonly string[] = IDS, allowed: readonly string[] = ["engine-crash"]): Promise<void> {
-    const { repo, ground, plan } = this;
+    const { repo, plan } = this;
     repo.closeClients();
     await repo.client();
     this.openGate();
@@ -119,24 +75,10 @@ export class CrashScene {
       expect(repo.git("show", `${this.branch}:${id}.txt`)).toBe(text);
     }
     expect(repo.git("status", "--porcelain")).toBe("");
-    await repo.call("stop_engine", {}).catch(() => undefined);
-    await until("the engine has ended", () => !existsSync(join(repo.stateDir, "engine.json")));
-    repo.closeClients();
-    await until(
-      "nothing that it started is alive",
-      () => processesOf(ground.folder).length === 0,
-      () => processesOf(ground.folder).join(" "),
-    );
+    await this.stopEngine();
     expect(processesNaming(this.seconds)).toEqual([]);
     this.expectNothingLeft(ids);
-    if (!allowed.includes("crashed")) this.expectNoRetry();
-  }
-
-  expectNoRetry(): void {
-    const database = new Database(join(this.repo.stateDir, "state.db"), { readonly: true });
-    const spent = database.prepare("SELECT id FROM tasks WHERE ledger ->> '$.retries' > 0").pluck().all();
-    database.close();
-    expect(spent).toEqual([]);
+    this.expectAllEnded(allowed.includes("crashed") ? "retries-spent" : "no-retry");
   }
 
   expectNothingLeft(ids: readonly string[]): void {
@@ -149,21 +91,11 @@ export class CrashScene {
     expect(refs.filter((ref) => !ref.startsWith("refs/orchestrator/kept/"))).toEqual([
       `refs/orchestrator/before/${this.plan}`,
     ]);
-    const database = new Database(join(repo.stateDir, "state.db"), { readonly: true });
-    const number = (query: string): unknown => database.prepare(query).pluck().get();
-    try {
-      expect(number("SELECT count(*) FROM attempts WHERE state <> 'ended'")).toBe(0);
-      expect(number("SELECT count(*) FROM merges WHERE state <> 'ended'")).toBe(0);
-      expect(number("SELECT count(*) FROM merges WHERE outcome = 'merged'")).toBe(ids.length);
-      expect(number("SELECT count(*) FROM tasks WHERE worktree IS NOT NULL")).toBe(0);
-      expect(number("SELECT count(*) FROM plans WHERE ended_at_ms IS NULL")).toBe(0);
-      expect(number("SELECT count(*) FROM events WHERE body ->> '$.type' = 'plan-created'")).toBe(1);
-      expect(number("SELECT count(*) FROM events WHERE body LIKE '%outside its claim%'")).toBe(0);
-      expect(number("PRAGMA integrity_check")).toBe("ok");
-    } finally {
-      database.close();
-    }
-    expect(repo.git("fsck", "--no-dangling", "--connectivity-only")).toBe("");
+    expect(this.column("SELECT id FROM merges WHERE outcome = 'merged'")).toHaveLength(ids.length);
+    expect(this.column("SELECT id FROM tasks WHERE worktree IS NOT NULL")).toEqual([]);
+    expect(this.column("SELECT id FROM plans WHERE ended_at_ms IS NULL")).toEqual([]);
+    expect(this.events("plan-created")).toHaveLength(1);
+    expect(this.column("SELECT body FROM events WHERE body LIKE '%outside its claim%'")).toEqual([]);
   }
 
   /** A hook of the user's that is run by the merge in their checkout. */
@@ -172,9 +104,5 @@ export class CrashScene {
     mkdirSync(join(file, ".."), { recursive: true });
     writeFileSync(file, `#!/bin/sh\n${text}\n`);
     chmodSync(file, 0o755);
-  }
-
-  async leave(): Promise<void> {
-    await this.ground.leave();
   }
 }

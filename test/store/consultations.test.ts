@@ -30,7 +30,7 @@ test("what the orchestrator role costs counts in its plan, and its last session 
   const end = { endedAtMs: 2, outcome: "answered", sessionId: "s", costUsd: 0.25, tokens: TOKENS } as const;
   store.consultations.update("c1", end);
   expect(store.consultations.listOpen()).toEqual([]);
-  expect(store.consultations.last("p")).toEqual({ ...row, ...end });
+  expect(store.consultations.lastOwnEnd("p")).toEqual({ ...row, ...end });
   expect(store.attempts.usageOf("p")).toEqual({
     costUsd: 0.75,
     tokens: { inputTokens: 20, outputTokens: 10, cachedInputTokens: 2 },

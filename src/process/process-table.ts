@@ -46,12 +46,32 @@ export type ProcessTable = ReadonlyMap<number, ProcessRow>;
 
 const system = process.platform === "darwin" ? mac : linux;
 
+type Marks = "all" | "none";
+
+/** By kind: the read that is under way, and the one that those who asked meanwhile share. */
+const reads: Record<Marks, { current: Promise<unknown>; next: Promise<ProcessTable> | null }> = {
+  all: { current: Promise.resolve(), next: null },
+  none: { current: Promise.resolve(), next: null },
+};
+
 /**
  * Reads the whole table (kernel threads left out). `marks: "all"` reads every readable environment for our marks and
  * costs about twice as much. Yields to the event loop while it reads. Throws where there is no process table to read.
+ *
+ * Each answer was read after it was asked for. Who asks while a read is under way shares the next one: when twenty
+ * agents are ended at once, each looks again and again, and reading for each of them took longer than their grace.
  */
-export async function readProcessTable(options: { readonly marks: "all" | "none" }): Promise<ProcessTable> {
-  return system.readTable(options.marks === "all");
+export function readProcessTable({ marks }: { readonly marks: Marks }): Promise<ProcessTable> {
+  const kind = reads[marks];
+  if (kind.next === null) {
+    const read = kind.current.then(() => {
+      kind.next = null;
+      return system.readTable(marks === "all");
+    });
+    kind.next = read;
+    kind.current = read.catch(() => undefined);
+  }
+  return kind.next;
 }
 
 /** The marks of `pids`; processes that are gone or not readable are left out. */

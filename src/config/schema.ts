@@ -124,7 +124,13 @@ export const roleSection = z
 
 export const agentSettings = {
   killGraceSeconds: whole(0, 600).describe("Time between asking an agent's processes to end and killing them."),
-  stallMinutes: whole(1, 1440).describe("An agent that shows no sign of life for so long is ended and tried again."),
+  stallMinutes: z
+    .number()
+    .min(0.1)
+    .max(1440)
+    .describe(
+      "An agent that shows no sign of life for so long is ended and tried again; within a tool call, twice that.",
+    ),
   maxContinuations: whole(0, 1000).describe(
     "Times a session goes on after the CLI's own turn limit or an engine crash, without spending a retry.",
   ),

@@ -29,7 +29,7 @@ import type { Commit, Parts } from "./parts.ts";
 import { clearAfterCut, judge, leavesNothing, stepFactsOf, stepFiles } from "./review.ts";
 import type { ProviderSettings } from "./settings.ts";
 import { askedInstead, questionWait } from "./question-wait.ts";
-import { watchForStall } from "./stall-watch.ts";
+import { OpenTools, watchForStall } from "./stall-watch.ts";
 import { takeDecomposition } from "./take-decomposition.ts";
 import { openWorktree } from "./task-place.ts";
 import { excludeVariables, setUpWorktree } from "./worktree-setup.ts";
@@ -252,9 +252,11 @@ export class AttemptRunner {
     { command, environment, reader, history, folder, mail }: Spawning,
   ): Promise<ExitReport> {
     const { processes } = this.#parts;
+    const tools = new OpenTools();
     const take = (events: readonly AgentEvent[]): void => {
       for (const event of events) {
         history.event(event);
+        tools.take(event);
         live.turn?.take(event);
         if (event.type !== "session") continue;
         const { sessionId } = event;
@@ -284,7 +286,7 @@ export class AttemptRunner {
     live.turn = this.#openTurn(child, prepared, command, mail, (text) => history.prompt(text));
     crashPoint("attempt-process-started");
     if (live.stopReason !== null) void child.stop(live.stopReason);
-    const endStallWatch = this.#watch(task, live, prepared, child);
+    const endStallWatch = this.#watch(task, live, prepared, child, tools);
     this.#commit(() => noteRunning(this.#parts, task, live.id, prepared.provider.name, child));
     crashPoint("attempt-pid-written");
     // What was said since the prompt was put together.
@@ -309,7 +311,13 @@ export class AttemptRunner {
     return new OpenTurn({ clock, child, lineFor, newId: () => ids.uuid(), carried, onHeard });
   }
 
-  #watch(task: TaskRecord, { id: attemptId }: LiveAttempt, prepared: Prepared, child: ManagedProcess): () => void {
+  #watch(
+    task: TaskRecord,
+    { id: attemptId }: LiveAttempt,
+    prepared: Prepared,
+    child: ManagedProcess,
+    tools: OpenTools,
+  ): () => void {
     if (prepared.backend.kind === "command") return () => {};
     const onNote = (message: string): void => {
       const body = { type: "attempt-note", message } as const;
@@ -320,6 +328,7 @@ export class AttemptRunner {
       stallMs: prepared.settings.stallMs,
       onNote,
       isAsking: () => this.#desk.isHolding(attemptId),
+      openTool: () => tools.oldest(),
     });
   }
 

@@ -4,15 +4,20 @@
  * for `agents.stallMinutes` is hung: it is ended and tried again, for some CLIs wait without a word for hours on an
  * endpoint that hangs. At half of that time people are told, so that an end never comes as a surprise.
  *
+ * Within a tool call it is given twice that time: what sleeps there (a deployment that is waited for, a build in another
+ * process's hands) has a time limit of the CLI's, 30 minutes for Claude's shell. Not for ever: Goose's shell has none.
+ *
  * All times are running time: the machine's sleep is nobody's silence, and a clock that is set changes nothing.
  * Commands are left to their deadline: a script may well sleep.
  */
+import type { AgentEvent } from "../agents/backend.ts";
 import { healthOf, type ManagedProcess, type ProcessSample } from "../process/process-manager.ts";
 import type { Parts } from "./parts.ts";
 
 const LOOK_EVERY_MS = 60_000;
 /** Between two looks as many chances to be seen alive. */
 const LOOKS_PER_STALL = 4;
+const STALLS_PER_TOOL_CALL = 2;
 
 export interface StallOptions {
   readonly stallMs: number;
@@ -20,13 +25,15 @@ export interface StallOptions {
   readonly onNote: (message: string) => void;
   /** True while a question of the agent is held: it is silent because it waits for the answer. */
   readonly isAsking?: () => boolean;
+  /** The tool whose answer the agent waits for; null: it waits for its model. */
+  readonly openTool?: () => string | null;
 }
 
 /** Watches until the answer is called. */
 export function watchForStall(
   { clock, processes, log }: Pick<Parts, "clock" | "processes" | "log">,
   child: ManagedProcess,
-  { stallMs, onNote, isAsking = () => false }: StallOptions,
+  { stallMs, onNote, isAsking = () => false, openTool = () => null }: StallOptions,
 ): () => void {
   const lookEveryMs = Math.min(LOOK_EVERY_MS, stallMs / LOOKS_PER_STALL);
   let quiet = FROM_THE_START;
@@ -37,8 +44,9 @@ export function watchForStall(
     const now = await processes.sample(child.id);
     if (isOver || now === null) return;
     quiet = isAsking() ? { sample: now, sinceMs: now.runningMs } : quietAfter(quiet, now);
-    const health = judge(quiet, stallMs);
-    const message = messageFor(health, quiet);
+    const tool = openTool();
+    const health = judge(quiet, tool === null ? stallMs : stallMs * STALLS_PER_TOOL_CALL);
+    const message = messageFor(health, quiet) + (tool === null ? "" : `; it waits for its tool ${tool}`);
     if (health === "hung") {
       log("warning", `${child.label} ${message}`, {});
       onNote(message);
@@ -59,6 +67,22 @@ export function watchForStall(
     isOver = true;
     cancel();
   };
+}
+
+/** Which tool calls of a turn have no result yet, from its events as they come. */
+export class OpenTools {
+  readonly #names = new Map<string, string>();
+
+  take(event: AgentEvent): void {
+    if (event.type === "tool-start") this.#names.set(event.id, event.name);
+    else if (event.type === "tool-end") this.#names.delete(event.id);
+  }
+
+  /** The one that was begun first; null when none is open. */
+  oldest(): string | null {
+    const [name = null] = this.#names.values();
+    return name;
+  }
 }
 
 /** The last look, and since which running time nothing of the tree has moved. */

@@ -63,8 +63,8 @@ export type ScriptedAnswer =
       readonly message?: string;
       readonly headers?: Readonly<Record<string, string>>;
     }
-  /** Takes the request and never answers (until `close`). */
-  | { readonly hang: true }
+  /** Takes the request and never answers (until `close`): not even headers, or nothing after the first event. */
+  | { readonly hang: "headers" | "stream" }
   /** Closes the connection without an answer. */
   | { readonly drop: true };
 
@@ -220,6 +220,19 @@ function parseRequest(number: number, incoming: IncomingMessage, bodyText: strin
 
 async function send(response: ServerResponse, request: MessagesRequest, answer: ScriptedAnswer): Promise<void> {
   if ("hang" in answer) {
+    if (answer.hang === "stream") {
+      response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+      const message = {
+        id: `msg_${request.number}`,
+        type: "message",
+        role: "assistant",
+        model: request.model,
+        content: [],
+      };
+      const usage = { input_tokens: 10, output_tokens: 1 };
+      const start = { type: "message_start", message: { ...message, stop_reason: null, stop_sequence: null, usage } };
+      response.write(`event: message_start\ndata: ${JSON.stringify(start)}\n\n`);
+    }
     // Ends when the client or `close` cuts the connection.
     await new Promise<void>((resolve) => response.on("close", () => resolve()));
     return;
@@ -261,7 +274,7 @@ type Block =
   | { readonly type: "tool_use"; readonly id: string; readonly name: string; readonly input: ToolCall["input"] };
 
 function contentOf(
-  answer: Exclude<ScriptedAnswer, { status: number } | { hang: true } | { drop: true }>,
+  answer: Exclude<ScriptedAnswer, { status: number } | { hang: string } | { drop: true }>,
   number: number,
 ) {
   const blocks: Block[] = [];

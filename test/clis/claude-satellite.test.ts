@@ -408,7 +408,7 @@ describe("R1: each kind of failure is told apart", () => {
 
   test("an endpoint that refuses connections, or never answers, is transient", async () => {
     expect((await run({}, { ANTHROPIC_BASE_URL: "http://127.0.0.1:9" })).end).toMatchObject({ cause: "transient" });
-    endpoint.setScript(() => ({ hang: true }));
+    endpoint.setScript(() => ({ hang: "headers" }));
     const { end } = await run({}, { API_TIMEOUT_MS: "1000", CLAUDE_CODE_MAX_RETRIES: "0" });
     expect(end).toMatchObject({ outcome: "failed", cause: "transient" });
   });
@@ -454,7 +454,7 @@ describe("S4: a session survives how its process ended", () => {
   test.each(["SIGINT", "SIGTERM", "SIGKILL"] as const)(
     "%s during a request is a crash, and it goes on",
     async (signal) => {
-      endpoint.setScript(() => ({ hang: true }));
+      endpoint.setScript(() => ({ hang: "headers" }));
       const { child, turn } = await start({ prompt: "first words" });
       await endpoint.waitForRequests(1);
       // Killed before the transcript is on disk there is nothing to continue: then it is "one that is gone".

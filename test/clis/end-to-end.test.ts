@@ -256,7 +256,7 @@ describe.each(CLI_NAMES)("a %s satellite that fails", (cli) => {
   test("S4: one that is killed in the middle goes on in its session and worktree", async () => {
     await open({ clis: [cli] });
     const script = acts(...coder(cli));
-    world.model(cli).setScript((turn) => (turn.results.length === 2 ? { hang: true } : script(turn)));
+    world.model(cli).setScript((turn) => (turn.results.length === 2 ? { hang: "headers" } : script(turn)));
     const id = await world.createPlan({ tasks: [task(cli)] });
     await world.model(cli).waitForTurn((turn) => turn.results.length === 2);
     const info = await world.call<{ processes: { pid: number }[] }>("engine_info", {});

@@ -193,7 +193,7 @@ test("6, 5: an orchestrator role that hangs dies with the engine, is asked again
   });
   const model = world.model("claude");
   const coder = asks("Which port?", "port.txt");
-  model.setScript((turn) => (isConsulted(turn.prompt) ? { hang: true } : coder(turn)));
+  model.setScript((turn) => (isConsulted(turn.prompt) ? { hang: "headers" } : coder(turn)));
   const plan = await world.createPlan({
     name: "ask",
     tasks: [{ id: "a", agent: "coder-claude", prompt: "Choose a port.", writes: ["*.txt"] }],

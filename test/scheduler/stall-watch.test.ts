@@ -2,7 +2,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { messageOf } from "../../src/errors.ts";
 import type { ManagedProcess, ProcessSample } from "../../src/process/process-manager.ts";
-import { judge, quietAfter, watchForStall, type Quiet } from "../../src/scheduler/stall-watch.ts";
+import { judge, OpenTools, quietAfter, watchForStall, type Quiet } from "../../src/scheduler/stall-watch.ts";
 import { ManualClock, openBench, until, type Bench } from "../process/support.ts";
 
 const STALL_MS = 10_000;
@@ -41,6 +41,29 @@ describe("P4: an agent", () => {
     expect(idle[0]).toMatch(/^shows no sign of life for [5-9] seconds/);
     expect(idle[1]).toMatch(/^showed no sign of life for \d+ seconds and is ended/);
     expect(idle).toHaveLength(2);
+  });
+
+  test("that waits for its tool is given twice the time, and no more", async () => {
+    const child = bench.manager.start(bench.spec("sleep 1000"));
+    const tools = new OpenTools();
+    tools.take({ type: "tool-start", id: "1", name: "Read", summary: "" });
+    tools.take({ type: "tool-start", id: "2", name: "Bash", summary: "sleep 1000" });
+    tools.take({ type: "tool-end", id: "1", isError: false, summary: "" });
+    const parts = { clock, processes: bench.manager, log: () => {} };
+    const onNote = (message: string): number => notes.push(message);
+    endWatch = watchForStall(parts, child, { stallMs: STALL_MS, onNote, openTool: () => tools.oldest() });
+    let endedAtMs = 0;
+    const startMs = clock.monotonicMs();
+    await until("it is ended", () => {
+      clock.pass(500);
+      endedAtMs = clock.monotonicMs() - startMs;
+      return child.state !== "running";
+    });
+    expect(await child.exited).toMatchObject({ stopReason: "stalled" });
+    expect(endedAtMs).toBeGreaterThanOrEqual(2 * STALL_MS);
+    expect(notes.at(-1)).toMatch(/is ended \(agents.stallMinutes\); it waits for its tool Bash$/);
+    tools.take({ type: "tool-end", id: "2", isError: true, summary: "" });
+    expect(tools.oldest()).toBeNull();
   });
 
   test("that is silent but computes is slow, and not ended", async () => {

@@ -59,9 +59,11 @@ export type ModelAct =
   /** Codex only: looks for deferred tools. */
   | { readonly search: string }
   /** The API fails. */
-  | { readonly status: number; readonly message: string }
-  /** The API takes the request and never answers. */
-  | { readonly hang: true };
+  | { readonly status: number; readonly message: string; readonly headers?: Readonly<Record<string, string>> }
+  /** The API takes the request and never answers: not even headers, or nothing after the first of a stream. */
+  | { readonly hang: "headers" | "stream" }
+  /** Claude only: says it word by word, over about this time. */
+  | { readonly say: string; readonly overMs: number };
 
 export type ModelScript = (turn: ModelTurn) => ModelAct | Promise<ModelAct>;
 
@@ -200,7 +202,7 @@ function blocksText(content: unknown): string {
 }
 
 function claudeAnswer(act: ModelAct, request: MessagesRequest): ScriptedAnswer {
-  if ("say" in act) return { text: act.say };
+  if ("say" in act) return { text: act.say, ...("overMs" in act ? { durationMs: act.overMs } : {}) };
   if ("status" in act) return act;
   if ("hang" in act) return act;
   if ("search" in act) throw new Error("Claude's tools of ours are never deferred");
@@ -232,8 +234,8 @@ function codexTurn(request: ModelRequest): ModelTurn {
 
 function codexAnswer(act: ModelAct): ModelAnswer {
   if ("say" in act) return answer(act.say);
-  if ("status" in act) return apiError(act.status, { message: act.message, code: "scripted" });
-  if ("hang" in act) return { type: "hang" };
+  if ("status" in act) return apiError(act.status, { message: act.message, code: "scripted" }, act.headers);
+  if ("hang" in act) return act.hang === "headers" ? { type: "hang" } : { type: "silent", items: [] };
   if ("answer" in act) return answer(JSON.stringify(act.answer));
   if ("search" in act) return answer(toolSearch(act.search));
   if ("tool" in act) return answer(mcpCall(SERVER, act.tool, act.input));
@@ -269,9 +271,10 @@ function gooseTurn(request: ChatRequest): ModelTurn {
 function gooseReply(act: ModelAct): ChatReply {
   if ("say" in act) return { say: act.say };
   if ("status" in act) {
-    return { status: act.status, body: { error: { message: act.message, type: "scripted", code: "scripted" } } };
+    const body = { error: { message: act.message, type: "scripted", code: "scripted" } };
+    return { status: act.status, body, ...(act.headers === undefined ? {} : { headers: act.headers }) };
   }
-  if ("hang" in act) return { hang: "headers" };
+  if ("hang" in act) return act.hang === "headers" ? { hang: "headers" } : { stall: "Let me see." };
   if ("search" in act) throw new Error("Goose defers no tools");
   if ("answer" in act) return { say: `Here it is:\n\n\`\`\`json\n${JSON.stringify(act.answer, null, 2)}\n\`\`\`\n` };
   if ("tool" in act) return { say: "", tools: [{ name: `${SERVER}__${act.tool}`, arguments: act.input }] };

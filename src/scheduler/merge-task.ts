@@ -13,6 +13,7 @@ import { messageOf } from "../errors.ts";
 import { checkoutSignature } from "../git/checkout-signature.ts";
 import type { Ended } from "./attempt-end.ts";
 import type { Commit, Parts } from "./parts.ts";
+import { hasArrived } from "./has-arrived.ts";
 import { branchOf } from "./task-place.ts";
 import { verify } from "./verify.ts";
 import { whyApproval } from "./why-approval.ts";
@@ -155,11 +156,6 @@ async function whatArrived({ parts, task }: Merge, targetSha: string): Promise<M
       return { type: "merged", sha: candidateSha };
   }
   return { type: "nothing" };
-}
-
-/** True when the target has that candidate. One that never got there may have been collected as garbage since. */
-export async function hasArrived({ repository }: Parts, candidateSha: string, targetSha: string): Promise<boolean> {
-  return (await repository.resolve(candidateSha)) !== null && (await repository.isAncestor(candidateSha, targetSha));
 }
 
 async function move({ parts, isStopping }: Merge, options: MoveOptions): Promise<MoveOutcome> {

@@ -7,7 +7,7 @@ import { messageOf } from "../errors.ts";
 import { longestPaths, checkGraph } from "../plan/graph.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
 import { taskKey, type PlanRecord, type TaskKey, type TaskRecord } from "../plan/records.ts";
-import { hasArrived } from "./merge-task.ts";
+import { hasArrived } from "./has-arrived.ts";
 import { weigher } from "../plan/workflow.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { tidyTask } from "./tidy-task.ts";

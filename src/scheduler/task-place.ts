@@ -1,10 +1,12 @@
 /** Where a task works: its worktree on its branch, from a target that has everything the task builds on. */
 import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
+import { shellWord } from "../git/paths.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import { taskKey } from "../plan/records.ts";
 import type { Wait } from "../plan/task-state.ts";
 import type { Parts } from "./parts.ts";
+import { hasArrived } from "./has-arrived.ts";
 import { folderOf } from "./task-folder.ts";
 import { giveBack } from "./tidy-task.ts";
 
@@ -48,7 +50,7 @@ export async function openWorktree(
     if (tip === null)
       return targetWait(`the target branch ${target} does not exist any more`, `git branch ${target} <commit>`);
     const lacking = await lackingDependency(parts, task, tip);
-    if (lacking !== null) return targetWait(`${target} lost the merge of ${lacking}: it was reset or rewritten`, null);
+    if (lacking !== null) return await lostMerge(parts, task, target, lacking);
     const work = store.tasks.getWork(task.planId, task.id);
     let { baseSha = null, worktree = null } = work ?? {};
     // Done and opened again by a changed plan: what it builds on now is in the target, not where it once began.
@@ -104,16 +106,35 @@ async function takeOver(parts: Parts, task: TaskRecord): Promise<string | null> 
   return isLeftUnmerged ? await parts.repository.branchTip(branchOf(before)) : null;
 }
 
+interface Lacking {
+  readonly id: string;
+  /** Its recorded merge. */
+  readonly sha: string;
+}
+
 /** A dependency whose recorded merge the target does not have. */
-async function lackingDependency(parts: Parts, task: TaskRecord, tip: string): Promise<string | null> {
+async function lackingDependency(parts: Parts, task: TaskRecord, tip: string): Promise<Lacking | null> {
   const { nodes } = parts.board.plan(task.planId);
   for (const id of task.spec.dependsOn) {
     const sha = nodes.get(id)?.record.mergedSha ?? null;
-    if (sha !== null && !(await parts.repository.isAncestor(sha, tip))) return id;
+    if (sha !== null && !(await hasArrived(parts, sha, tip))) return { id, sha };
   }
   return null;
 }
 
-function targetWait(message: string, command: string | null): Opened {
+/** Merged again by hand it is there as it was, and the task goes on by itself; what git has no more can't come back. */
+async function lostMerge(parts: Parts, task: TaskRecord, target: string, { id, sha }: Lacking): Promise<Opened> {
+  const { repository } = parts;
+  const message = `${target} lost the merge of ${id}: it was reset or rewritten`;
+  if ((await repository.resolve(sha)) === null) {
+    const key = taskKey(task);
+    return targetWait(`${message}, and git has its commit ${sha} no more`, `orchestrator skip ${key}`);
+  }
+  const at = `git -C ${shellWord(repository.mainWorktree)}`;
+  const isThere = (await repository.currentBranch()) === target;
+  return targetWait(message, `${isThere ? "" : `${at} switch ${shellWord(target)} && `}${at} merge ${sha}`);
+}
+
+function targetWait(message: string, command: string): Opened {
   return { type: "wait", wait: { code: "target", message, command, untilMs: null } };
 }

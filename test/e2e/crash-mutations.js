@@ -18,8 +18,8 @@ const MUTANTS = [
     name: "a merge is not looked up on the target",
     changes: [
       {
-        file: "scheduler/merge-task.js",
-        from: `return (await repository.resolve(candidateSha)) !== null &&`,
+        file: "scheduler/has-arrived.js",
+        from: `return (await repository.resolve(sha)) !== null &&`,
         to: `return false &&`,
       },
     ],
@@ -33,7 +33,7 @@ const MUTANTS = [
   {
     name: "a candidate that is gone stops the start",
     changes: [
-      { file: "scheduler/merge-task.js", from: `(await repository.resolve(candidateSha)) !== null && `, to: `` },
+      { file: "scheduler/has-arrived.js", from: `(await repository.resolve(sha)) !== null && `, to: `` },
     ],
     lives: "collected: merge-moving-written:3",
   },

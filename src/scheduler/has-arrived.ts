@@ -1,0 +1,9 @@
+import type { Parts } from "./parts.ts";
+
+/**
+ * True when the target has that commit. git may have it no more: a candidate that never arrived, or a merge that was
+ * reset away, is collected as garbage one day.
+ */
+export async function hasArrived({ repository }: Parts, sha: string, targetSha: string): Promise<boolean> {
+  return (await repository.resolve(sha)) !== null && (await repository.isAncestor(sha, targetSha));
+}

@@ -71,6 +71,8 @@ export class JsonLines {
 }
 
 function parseLine(line: string): OutputLine {
+  // A parser that throws costs tens of microseconds a line, which a flood of plain text makes minutes.
+  if (!/^\s*[[{]/.test(line)) return { text: line };
   try {
     const json: unknown = JSON.parse(line);
     if (typeof json === "object" && json !== null) return { json };

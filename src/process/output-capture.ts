@@ -5,8 +5,11 @@ import type { OutputLog } from "./output-log.ts";
 /** Kept of the end of each stream, for exit reports. */
 const TAIL_BYTES = 8 * 1024;
 
-/** Read from one stream before everybody else's events get their turn. */
-const BYTES_PER_TURN = 512 * 1024;
+/**
+ * Read from one stream before everybody else's events get their turn: a chunk, which a reader of short lines takes some
+ * milliseconds for. Eight of them made quiet agents wait five times as long.
+ */
+const BYTES_PER_TURN = 64 * 1024;
 
 export interface OutputCaptureOptions {
   readonly stream: Readable;

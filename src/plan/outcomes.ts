@@ -128,7 +128,7 @@ function finishStep(
   const verdict = isReview(node.record) ? (end.verdict ?? null) : null;
   if (verdict?.type === "reject") {
     // What was said meanwhile is told to the first step, in the same turn as the reject.
-    sendBack(board, node, verdict.words);
+    sendBack(board, node, verdict.words, end.hasMail === true);
   } else if (end.hasMail === true) return hearMail(board, node, wish);
   else passStep(board, node, end.hasChanges);
   // A pause that came too late for this step still holds the next one.
@@ -157,15 +157,19 @@ export function passStep(board: Board, node: TaskNode, hasChanges: boolean): voi
   board.move(node, "merging");
 }
 
-/** A reject goes to the first step's own session with the words of who rejected; after `maxRounds` to a person. */
-function sendBack(board: Board, node: TaskNode, words: string): void {
+/**
+ * A reject goes to the first step's own session with the words of who rejected; after `maxRounds` to a person. What a
+ * person said meanwhile is one more round that they asked for: an approval would merge it unheard.
+ */
+function sendBack(board: Board, node: TaskNode, words: string, hasMail: boolean): void {
   const { record } = node;
   const { rounds } = record.ledger;
   const agent = stepOf(record).agent;
   // Kept for whoever retries: it is the first step that will be told.
   record.nextTurn = { kind: "rejected", note: words };
-  if (rounds < record.workflow.maxRounds) {
-    record.ledger = { ...ledgerOfNextStep(record.ledger), rounds: rounds + 1 };
+  const isRoundLeft = rounds < record.workflow.maxRounds;
+  if (isRoundLeft || hasMail) {
+    record.ledger = { ...ledgerOfNextStep(record.ledger), rounds: isRoundLeft ? rounds + 1 : rounds };
     const message = `${agent} rejected it: ${firstLines(words)}`;
     return board.move(node, "ready", { step: 0, cause: null, message });
   }

@@ -20,7 +20,7 @@ export type Told =
   | { readonly type: "kept"; readonly node: TaskNode }
   /** It was on its way into the target; its agent works on first. */
   | { readonly type: "called-back"; readonly node: TaskNode }
-  /** It had failed or been cancelled and is opened again. */
+  /** It had failed, been cancelled or been rejected for the last time, and is opened again. */
   | { readonly type: "opened"; readonly node: TaskNode }
   /** It is done: `spec` is the task to add. Nothing was changed. */
   | { readonly type: "follow-up"; readonly node: TaskNode; readonly spec: TaskSpec };
@@ -46,7 +46,8 @@ export function tellTask(board: Board, key: TaskKey, message: string, nowMs: num
     case "running":
       return { type: "working", node };
     case "waiting":
-      return tellWaiting(board, node);
+      // Kept only, it would be merged unheard when somebody approves in spite of the reviewer.
+      return record.wait?.code === "review" ? open(board, node, nowMs) : tellWaiting(board, node);
     case "merging":
       // A merge that moves can't be called back.
       return node.isMergeActive ? followUp(node, message) : callBack(board, node);

@@ -159,3 +159,27 @@ test("a proposal that was approved has not approved what it later changes", () =
   controlTask(board, "p/a", "approve", NOW_MS);
   expect(node.record).toMatchObject({ state: "ready", isApproved: false });
 });
+
+describe("what is said is heard before anything is merged", () => {
+  test("what is said to a task whose last reject waits for a person opens it: an approval can't merge it unheard", () => {
+    const { board, a } = boardWith({ ...THREE, maxRounds: 0 });
+    start(board);
+    succeed(board, "p/a", true);
+    start(board);
+    judge(board, "p/a", "reject");
+    expect(a.wait?.code).toBe("review");
+    expect(tellTask(board, "p/a", "do it otherwise", NOW_MS).type).toBe("opened");
+    expect(a).toMatchObject({ state: "ready", step: 0, nextTurn: { kind: "rejected", note: "BECAUSE" } });
+    expect(() => controlTask(board, "p/a", "approve", NOW_MS)).toThrow("can't approve");
+  });
+
+  test("what was said while the last reject was made is another round", () => {
+    const { board, a } = boardWith({ ...THREE, maxRounds: 0 });
+    start(board);
+    succeed(board, "p/a", true);
+    start(board);
+    const end = { type: "succeeded", hasChanges: true, message: null, hasMail: true } as const;
+    endAttempt(board, "p/a", { ...end, verdict: { type: "reject", words: "BECAUSE" } }, NOW_MS, 0.5);
+    expect(a).toMatchObject({ state: "ready", step: 0, ledger: { rounds: 0 }, nextTurn: { kind: "rejected" } });
+  });
+});

@@ -64,7 +64,7 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
     record.ledger = { ...record.ledger, attempts: record.ledger.attempts - 1 };
     if (wish === null || wish === "pause") {
       const wait = wish === "pause" ? pausedWait(node) : end.wait;
-      if (wait === null) return board.move(node, "ready");
+      if (wait === null) return beginAgain(board, node);
       board.move(node, "waiting", { wait });
       if (record.ledger.attempts === 0) board.releaseClaims(node);
       return;
@@ -84,6 +84,14 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
   }
   record.nextTurn = againWith("You were paused by the operator. Go on where you left off.");
   board.carryOutWish(node, wish);
+}
+
+/** One that never began asks its dependencies again: somebody may have opened one since it was let through. */
+function beginAgain(board: Board, node: TaskNode): void {
+  board.move(node, "ready");
+  if (node.record.ledger.attempts > 0) return;
+  const next = board.stateByDependencies(node);
+  if (next !== "ready") board.move(node, next);
 }
 
 /** What a turn's end tells of its provider. */

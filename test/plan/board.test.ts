@@ -36,6 +36,18 @@ describe("D3: a task without open dependencies is eligible; an end resolves what
     expect(start(board)).toEqual(["p/bottom"]);
   });
 
+  test("one that was let through and never began asks its dependencies again", () => {
+    const board = new Board(settingsOf());
+    const { b } = addPlan(board, "p", { a: { onFailure: "soft" }, b: { dependsOn: ["a"] } });
+    start(board);
+    failWith(board, "p/a", "timed-out");
+    expect(start(board)).toEqual(["p/b"]);
+    controlTask(board, "p/a", "retry", NOW_MS);
+    endAttempt(board, "p/b", { type: "not-started", wait: null }, NOW_MS, 0.5);
+    expect(b?.state).toBe("pending");
+    expect(start(board)).toEqual(["p/a"]);
+  });
+
   test("work that is not merged yet does not count as done", () => {
     const board = new Board(settingsOf());
     addPlan(board, "p", { a: {}, b: { dependsOn: ["a"] } });

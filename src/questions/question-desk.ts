@@ -166,10 +166,13 @@ export class QuestionDesk {
     return this.open(planId, taskId).filter(({ isParked }) => isParked);
   }
 
-  /** When the asker goes on even if nobody answers. Null: the question is not open. */
+  /**
+   * When the asker goes on even if nobody answers; not before now, also where the clock jumped over all deadlines and
+   * nobody has looked yet. Null: the question is not open.
+   */
   latestEndMs({ planId, state, stage, stageUntilMs }: QuestionRow): number | null {
     if (state !== "open" || stage === null || stageUntilMs === null) return null;
-    return latestEndMs(stage, stageUntilMs, this.#parts.settingsOf(planId));
+    return Math.max(this.#parts.clock.nowMs(), latestEndMs(stage, stageUntilMs, this.#parts.settingsOf(planId)));
   }
 
   #put(asked: Asked): QuestionRow {

@@ -203,4 +203,11 @@ describe("X4: a question's life", () => {
     expect(life.store.questions.listOpen()).toMatchObject([{ taskId: "b" }]);
     expect(() => life.desk.requireOpen("q1")).toThrow(/withdrawn/);
   });
+
+  it("6: a clock that jumped over all deadlines never has the asker go on before now", async () => {
+    const life = scene({ route: ["human"], holdMs: 1 });
+    const { question } = await life.ask("Which one?");
+    const overdue = { ...question, stageUntilMs: question.askedAtMs - NEVER };
+    expect(life.desk.latestEndMs(overdue)).toBeGreaterThanOrEqual(question.askedAtMs);
+  });
 });

@@ -84,15 +84,14 @@ function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation 
   const obstacle = board.obstacle(record.planId, record.provider, nowMs);
   if (obstacle?.type === "plan-paused") return pausedPlan(plan);
   const gate = board.gate(record.provider, nowMs);
-  if (gate.state !== "open-to-all") {
+  const probe = board.probeOf(record.provider);
+  // With nobody probing yet this task may: what it waits for then is a slot.
+  if (gate.state === "shut" || (gate.state === "one-probe" && probe !== null)) {
     const health = board.provider(record.provider);
-    const probe = board.probeOf(record.provider);
     const how =
       gate.state === "shut"
         ? `until ${new Date(gate.untilMs).toISOString()}`
-        : probe === null
-          ? "the next attempt is its probe"
-          : `${taskKey(probe.record)} is its probe`;
+        : `${probe === null ? "the next attempt" : taskKey(probe.record)} is its probe`;
     const what = gate.code === "circuit-open" ? "keeps failing" : "has used up its account's limit";
     return {
       ...plain,

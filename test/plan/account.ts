@@ -3,8 +3,11 @@
  * It is written from decisions and ends alone, with rules of its own, so that the board is never its own witness.
  */
 import type { FailureCause } from "../../src/plan/failure-cause.ts";
+import type { TaskChange } from "../../src/plan/journal.ts";
 import { EMPTY_LEDGER, taskKey, type Ledger, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
-import { isEnded } from "../../src/plan/task-state.ts";
+import { isEnded, type Wait } from "../../src/plan/task-state.ts";
+import { blockerOf, shareAFile, type ClaimBook, type Overlap } from "./claim-book.ts";
+import { admits, type ProviderHealthBook } from "./provider-book.ts";
 
 export class BrokenPromise extends Error {
   /** The promise's name, so that a smaller life that breaks the same one can be told from another bug. */
@@ -16,17 +19,34 @@ export class BrokenPromise extends Error {
   }
 }
 
+/** What may change under a life, as the config of an engine may. */
 export interface Limits {
-  readonly agents: number;
-  readonly providers: ReadonlyMap<string, number>;
+  agents: number;
+  providers: ReadonlyMap<string, number>;
   readonly retries: number;
   readonly continuations: number;
   readonly repairs: number;
 }
 
-interface Claim {
-  readonly target: string;
-  readonly writes: readonly string[];
+/** Plain values, so that what was never committed can be taken back. */
+export interface Book extends ClaimBook {
+  /** Tasks that the store tells as running, with whose slot each has. */
+  running: Map<TaskKey, { readonly planId: string; readonly provider: string }>;
+  /** Those of them whose agent was really started. */
+  launched: Set<TaskKey>;
+  /** The merge under way, for each target. */
+  merging: Map<string, TaskKey>;
+  /** Merges that are in their target, whether anybody knows it or not. */
+  arrived: Set<TaskKey>;
+  done: Set<TaskKey>;
+  probes: Map<string, TaskKey>;
+  spent: Map<TaskKey, Ledger>;
+  /** How many steps of its workflow each task has behind it; all of them before it may merge. */
+  passed: Map<TaskKey, number>;
+  /** Tasks whose last reject waits for a person. */
+  rejected: Set<TaskKey>;
+  waits: Map<TaskKey, Wait>;
+  health: ProviderHealthBook;
 }
 
 const SPENDS_A_RETRY: ReadonlySet<FailureCause> = new Set(["transient", "rate-limit", "stalled", "crashed"]);
@@ -44,59 +64,81 @@ const WAITS_FREELY: ReadonlySet<FailureCause> = new Set([
 ]);
 
 export class Account {
-  readonly running = new Set<TaskKey>();
-  /** The merge under way, for each target. */
-  readonly merging = new Map<string, TaskKey>();
-  readonly done = new Set<TaskKey>();
-  readonly holders = new Map<TaskKey, Claim>();
-  /** Who asked for claims and did not get them, in the order of asking. */
-  readonly line = new Map<TaskKey, Claim>();
-  readonly probes = new Map<string, TaskKey>();
-  readonly #spent = new Map<TaskKey, Ledger>();
-  /** How many steps of its workflow each task has behind it; all of them before it may merge. */
-  readonly #passed = new Map<TaskKey, number>();
-  /** Tasks whose last reject waits for a person. */
-  readonly #rejected = new Set<TaskKey>();
-  readonly #limits: Limits;
+  readonly limits: Limits;
+  #book: Book = {
+    running: new Map(),
+    launched: new Set(),
+    merging: new Map(),
+    arrived: new Set(),
+    done: new Set(),
+    holders: new Map(),
+    line: new Map(),
+    probes: new Map(),
+    spent: new Map(),
+    passed: new Map(),
+    rejected: new Set(),
+    waits: new Map(),
+    health: new Map(),
+  };
 
   constructor(limits: Limits) {
-    this.#limits = limits;
+    this.limits = limits;
   }
 
-  // --- what happens --------------------------------------------------------------------------------------------------
+  get book(): Book {
+    return this.#book;
+  }
 
-  start(task: TaskRecord, target: string, gate: "open-to-all" | "one-probe" | "shut"): void {
+  /** Puts back what stood in the book before something that was never committed. */
+  restore(book: Book): void {
+    this.#book = book;
+  }
+
+  // --- attempts ------------------------------------------------------------------------------------------------------
+
+  /** Order is checked by `checkStart`, all else here. */
+  start(task: TaskRecord, plan: { readonly target: string; readonly maxConcurrent: number }, nowMs: number): void {
+    const { running, done, probes, line, holders } = this.#book;
     const key = taskKey(task);
-    if (this.running.has(key)) throw new BrokenPromise("once", `${key} was started while it runs`);
-    if (this.done.has(key)) throw new BrokenPromise("once", `${key} was started again after it was finished`);
-    if (gate === "shut") throw new BrokenPromise("gate", `${key} was started while ${task.provider} is shut`);
-    if (gate === "one-probe") {
-      const other = this.probes.get(task.provider);
-      if (other !== undefined) throw new BrokenPromise("gate", `${key} probes ${task.provider} beside ${other}`);
-      this.probes.set(task.provider, key);
+    const { provider, planId } = task;
+    if (running.has(key)) throw new BrokenPromise("once", `${key} was started while it runs`);
+    if (done.has(key)) throw new BrokenPromise("once", `${key} was started again after it was finished`);
+    if (this.#book.arrived.has(key)) throw new BrokenPromise("once", `${key} was started after it was merged`);
+    const admitted = this.admits(provider, nowMs);
+    if (admitted === "nobody") throw new BrokenPromise("gate", `${key} was started while ${provider} is shut`);
+    if (admitted === "one") {
+      const other = probes.get(provider);
+      if (other !== undefined) throw new BrokenPromise("gate", `${key} probes ${provider} beside ${other}`);
+      probes.set(provider, key);
     }
     this.#checkStep(task);
-    this.#checkOvertaking(task, target);
-    this.running.add(key);
-    this.line.delete(key);
-    this.holders.set(key, { target, writes: task.spec.writes ?? [] });
-    const spent = this.spentBy(key);
-    this.#spent.set(key, { ...spent, attempts: spent.attempts + 1 });
+    this.#checkOvertaking(task, plan.target);
+    running.set(key, { planId, provider });
+    this.#checkBounds(key, plan.maxConcurrent);
+    line.delete(key);
+    holders.set(key, { target: plan.target, writes: task.spec.writes ?? [] });
+    this.#spend(key, { attempts: this.spentBy(key).attempts + 1 });
+  }
+
+  /** Its agent is there: whoever dies now leaves a process behind. */
+  launch(key: TaskKey): void {
+    this.#book.launched.add(key);
   }
 
   /** The agent is gone; what that means for the task is told by `fail`, `notStarted` or the record. */
-  endAgent(task: TaskRecord): void {
-    const key = taskKey(task);
-    this.running.delete(key);
+  endAgent(key: TaskKey): void {
+    const { running, launched, probes } = this.#book;
+    running.delete(key);
+    launched.delete(key);
     // By name: the task may be at a step of another provider by now.
-    for (const [provider, probe] of this.probes) if (probe === key) this.probes.delete(provider);
+    for (const [provider, probe] of probes) if (probe === key) probes.delete(provider);
   }
 
   notStarted(task: TaskRecord): void {
     const key = taskKey(task);
-    const spent = this.spentBy(key);
-    this.#spent.set(key, { ...spent, attempts: spent.attempts - 1 });
-    if (spent.attempts === 1 && task.state === "waiting") this.holders.delete(key);
+    const { attempts } = this.spentBy(key);
+    this.#spend(key, { attempts: attempts - 1 });
+    if (attempts === 1 && task.state === "waiting") this.#book.holders.delete(key);
   }
 
   /** An agent that asks waits without a slot, keeps its claims and has spent nothing; its answer goes on in its session. */
@@ -105,25 +147,33 @@ export class Account {
     this.#mustBe(task, isAsWanted && task.nextTurn.kind === "message", "a question");
   }
 
+  /** Something was said that its agent has not heard: it goes on at the first step, and is judged again. */
+  hear(task: TaskRecord, isPaused: boolean): void {
+    const key = taskKey(task);
+    if (this.passedBy(key) > 0) this.#backToFirst(key, {});
+    const goesOn = task.state === "ready" || (isPaused && task.wait?.code === "paused");
+    this.#mustBe(task, goesOn && task.nextTurn.kind === "message", "mail");
+  }
+
   /** Books a bad end as DESIGN section 5 tells it, and checks that the task's ledger and state say the same. */
   fail(task: TaskRecord, cause: FailureCause): void {
     const key = taskKey(task);
     const spent = this.spentBy(key);
-    const retries = task.spec.retries ?? this.#limits.retries;
-    const isEnd = task.state === "failed" || task.state === "skipped";
+    const retries = task.spec.retries ?? this.limits.retries;
+    const isEnd = task.state === (task.spec.onFailure === "skip" ? "skipped" : "failed");
     if (SPENDS_A_RETRY.has(cause) || (cause === "command-failed" && task.spec.retries !== null)) {
       if (spent.retries >= retries) return this.#mustBe(task, isEnd, `${cause} after ${spent.retries} retries`);
-      this.#spent.set(key, { ...spent, retries: spent.retries + 1 });
+      this.#spend(key, { retries: spent.retries + 1 });
       return this.#mustBe(task, task.wait?.code === "backoff", cause);
     }
     if (SPENDS_A_FRESH_SESSION.has(cause)) {
       if (spent.freshSessions >= 1) return this.#mustBe(task, isEnd, `${cause} in a fresh session`);
-      this.#spent.set(key, { ...spent, freshSessions: 1 });
+      this.#spend(key, { freshSessions: 1 });
       return this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "hand-over", cause);
     }
     if (SPENDS_A_CONTINUATION.has(cause)) {
-      if (spent.continuations >= this.#limits.continuations) return this.#mustBe(task, isEnd, `${cause} too often`);
-      this.#spent.set(key, { ...spent, continuations: spent.continuations + 1 });
+      if (spent.continuations >= this.limits.continuations) return this.#mustBe(task, isEnd, `${cause} too often`);
+      this.#spend(key, { continuations: spent.continuations + 1 });
       return this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "again", cause);
     }
     if (WAITS_FREELY.has(cause)) return this.#mustBe(task, task.wait?.code === cause, cause);
@@ -131,18 +181,65 @@ export class Account {
     this.#mustBe(task, isEnd, cause);
   }
 
+  /** The engine died: agents and merges with it, and the line of those who asked, which is not stored. */
+  crash(): { readonly key: TaskKey; readonly wasLaunched: boolean }[] {
+    const { running, launched, merging, probes, line } = this.#book;
+    const ended = [...running.keys()].map((key) => ({ key, wasLaunched: launched.has(key) }));
+    for (const book of [running, launched, merging, probes, line]) book.clear();
+    return ended;
+  }
+
+  runningOf(provider: string): number {
+    return [...this.#book.running.values()].filter((one) => one.provider === provider).length;
+  }
+
+  runningIn(planId: string): number {
+    return [...this.#book.running.values()].filter((one) => one.planId === planId).length;
+  }
+
+  admits(provider: string, nowMs: number): "nobody" | "one" | "all" {
+    return admits(this.#book.health, provider, nowMs);
+  }
+
+  /** What keeps a ready task from starting now, in one word; null: nothing. */
+  obstacleTo(task: TaskRecord, plan: { readonly paused: boolean; readonly maxConcurrent: number }, nowMs: number) {
+    if (plan.paused) return "paused";
+    const admitted = this.admits(task.provider, nowMs);
+    if (admitted === "nobody" || (admitted === "one" && this.#book.probes.has(task.provider))) return "gate";
+    if (this.runningIn(task.planId) >= plan.maxConcurrent) return "plan";
+    if (this.runningOf(task.provider) >= (this.limits.providers.get(task.provider) ?? Infinity)) return "provider";
+    return this.#book.running.size >= this.limits.agents ? "engine" : null;
+  }
+
+  #checkBounds(key: TaskKey, maxConcurrent: number): void {
+    const { running } = this.#book;
+    const { planId, provider } = running.get(key) ?? { planId: "", provider: "" };
+    const counts = [
+      ["engine", running.size, this.limits.agents],
+      [`plan ${planId}`, this.runningIn(planId), maxConcurrent],
+      [`provider ${provider}`, this.runningOf(provider), this.limits.providers.get(provider) ?? Infinity],
+    ] as const;
+    for (const [what, count, most] of counts) {
+      if (count > most) throw new BrokenPromise("bounds", `${key} is number ${count} of ${what}, ${most} may run`);
+    }
+  }
+
+  // --- steps ---------------------------------------------------------------------------------------------------------
+
   /** A step ended well. `verdict`: what a later step said; null for the first. */
-  finishStep(task: TaskRecord, verdict: "approve" | "reject" | null, isPaused: boolean): void {
+  finishStep(task: TaskRecord, verdict: "approve" | "reject" | null, isPaused: boolean, hasMail: boolean): void {
     const key = taskKey(task);
     const passed = this.passedBy(key);
-    const spent = this.spentBy(key);
+    const { rounds } = this.spentBy(key);
     const goesOn = task.state === "ready" || (isPaused && task.wait?.code === "paused");
     if (passed > 0 && verdict === "reject") {
-      if (spent.rounds >= task.workflow.maxRounds) {
-        this.#rejected.add(key);
+      const isLeft = rounds < task.workflow.maxRounds;
+      // What somebody said meanwhile is another round that they asked for.
+      if (!isLeft && !hasMail) {
+        this.#book.rejected.add(key);
         return this.#mustBe(task, task.wait?.code === "review", "too many rejects");
       }
-      this.#backToFirst(key, { rounds: spent.rounds + 1 });
+      this.#backToFirst(key, isLeft ? { rounds: rounds + 1 } : {});
       return this.#mustBe(task, goesOn && task.nextTurn.kind === "rejected", "a reject");
     }
     this.pass(task);
@@ -156,18 +253,38 @@ export class Account {
   pass(task: TaskRecord): void {
     const key = taskKey(task);
     const passed = this.passedBy(key) + 1;
-    this.#passed.set(key, passed);
-    this.#rejected.delete(key);
-    if (passed < task.workflow.steps.length) this.#spent.set(key, { ...this.spentBy(key), ...NOTHING_OF_A_STEP });
+    this.#book.passed.set(key, passed);
+    this.#book.rejected.delete(key);
+    if (passed < task.workflow.steps.length) this.#spend(key, NOTHING_OF_A_STEP);
   }
 
   passedBy(key: TaskKey): number {
-    return this.#passed.get(key) ?? 0;
+    return this.#book.passed.get(key) ?? 0;
+  }
+
+  /** Somebody called it back, took it by hand or changed it: whatever it passed, it is judged again. */
+  startOver(key: TaskKey): void {
+    this.#book.passed.set(key, 0);
+    this.#book.rejected.delete(key);
+  }
+
+  repair(task: TaskRecord): void {
+    const key = taskKey(task);
+    const { repairs } = this.spentBy(key);
+    if (repairs >= this.limits.repairs) return this.#mustBe(task, task.wait?.code === "verify", "too many repairs");
+    this.#backToFirst(key, { repairs: repairs + 1 });
+    this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "repair", "a repair");
+  }
+
+  /** An operator's retry opens all ledgers anew; attempts only count up. What was rejected is for the first step. */
+  retry(key: TaskKey, isVerifyRed: boolean): void {
+    if (isVerifyRed || this.#book.rejected.delete(key)) this.#book.passed.set(key, 0);
+    this.#book.spent.set(key, { ...EMPTY_LEDGER, attempts: this.spentBy(key).attempts });
   }
 
   #backToFirst(key: TaskKey, spent: Partial<Ledger>): void {
-    this.#passed.set(key, 0);
-    this.#spent.set(key, { ...this.spentBy(key), ...NOTHING_OF_A_STEP, ...spent });
+    this.startOver(key);
+    this.#spend(key, { ...NOTHING_OF_A_STEP, ...spent });
   }
 
   #checkStep(task: TaskRecord): void {
@@ -187,98 +304,82 @@ export class Account {
     throw new BrokenPromise("steps", `${taskKey(task)} ${what} after ${passed} of ${task.workflow.steps.length} steps`);
   }
 
-  repair(task: TaskRecord): void {
-    const key = taskKey(task);
-    const spent = this.spentBy(key);
-    if (spent.repairs >= this.#limits.repairs)
-      return this.#mustBe(task, task.wait?.code === "verify", "too many repairs");
-    this.#backToFirst(key, { repairs: spent.repairs + 1 });
-    this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "repair", "a repair");
-  }
-
-  /** An operator's retry opens all ledgers anew; attempts only count up. What was rejected is for the first step. */
-  retry(key: TaskKey, isVerifyRed: boolean): void {
-    if (isVerifyRed || this.#rejected.delete(key)) this.#passed.set(key, 0);
-    this.#spent.set(key, { ...EMPTY_LEDGER, attempts: this.spentBy(key).attempts });
-  }
+  // --- merges --------------------------------------------------------------------------------------------------------
 
   startMerge(task: TaskRecord, target: string): void {
     const key = taskKey(task);
-    if (this.done.has(key)) throw new BrokenPromise("once", `${key} is merged again`);
+    const { done, arrived, merging } = this.#book;
+    if (done.has(key) || arrived.has(key)) throw new BrokenPromise("once", `${key} is merged again`);
     this.#checkAllPassed(task, "is merged");
-    const other = this.merging.get(target);
+    const other = merging.get(target);
     if (other !== undefined) throw new BrokenPromise("once", `${key} is merged into ${target} beside ${other}`);
-    this.merging.set(target, key);
+    merging.set(target, key);
+  }
+
+  /** The target has it, though nobody may have written that down. */
+  arrive(key: TaskKey): void {
+    this.#book.arrived.add(key);
   }
 
   endMerge(key: TaskKey, target: string, isDone: boolean): void {
-    if (isDone) this.done.add(key);
-    if (this.merging.get(target) === key) this.merging.delete(target);
+    if (isDone) this.#book.done.add(key);
+    if (this.#book.merging.get(target) === key) this.#book.merging.delete(target);
   }
 
-  /** A step of the state machine, as the store is told it. */
-  change(task: TaskRecord, target: string, to: TaskRecord["state"], waitCode: string | null): void {
+  // --- states and claims ---------------------------------------------------------------------------------------------
+
+  /** A step of the state machine, as the store is told it. `isByItself`: nobody did anything, the board just looked. */
+  change({ task, from, to, wait }: TaskChange, target: string, isByItself: boolean, nowMs: number): void {
     const key = taskKey(task);
-    if (to === "waiting" && waitCode === "lock") {
-      if (!this.line.has(key)) this.line.set(key, { target, writes: task.spec.writes ?? [] });
-    } else if (to !== "ready" && to !== "running") this.line.delete(key);
-    if (isEnded(to) || to === "blocked" || to === "pending") this.holders.delete(key);
+    const { waits, line, holders, done } = this.#book;
+    const before = waits.get(key);
+    if (isByItself && from === "waiting" && before !== undefined && before.code !== "lock") {
+      const isDue = before.untilMs !== null && before.untilMs <= nowMs;
+      if (!isDue) throw new BrokenPromise("timers", `${key} went on, though it waits for ${before.code}`);
+    }
+    if (wait === null) waits.delete(key);
+    else waits.set(key, wait);
+    if (wait?.code === "lock") {
+      if (!line.has(key)) line.set(key, { target, writes: task.spec.writes ?? [] });
+    } else if (to !== "ready" && to !== "running") line.delete(key);
+    if (isEnded(to) || to === "blocked" || to === "pending") holders.delete(key);
     if (to === "succeeded") {
       this.#checkAllPassed(task, "counts as done");
-      this.done.add(key);
+      done.add(key);
     }
   }
 
   release(key: TaskKey): void {
-    this.holders.delete(key);
-    this.line.delete(key);
+    this.#book.holders.delete(key);
+    this.#book.line.delete(key);
   }
 
   forget(key: TaskKey): void {
     this.release(key);
-    this.#spent.delete(key);
-    this.#passed.delete(key);
-  }
-
-  /** The engine died: agents and merges with it, and the line of those who asked, which is not stored. */
-  crash(): TaskKey[] {
-    const ended = [...this.running];
-    this.running.clear();
-    this.merging.clear();
-    this.probes.clear();
-    this.line.clear();
-    return ended;
+    for (const book of [this.#book.spent, this.#book.passed, this.#book.waits]) book.delete(key);
   }
 
   spentBy(key: TaskKey): Ledger {
-    return this.#spent.get(key) ?? EMPTY_LEDGER;
+    return this.#book.spent.get(key) ?? EMPTY_LEDGER;
   }
 
   /** Whom `task` has to wait for: a holder, or one who asked before; undefined when nobody. */
-  blockerOf(
-    task: TaskRecord,
-    target: string,
-    overlaps: (left: readonly string[], right: readonly string[]) => boolean,
-  ): TaskKey | undefined {
-    const key = taskKey(task);
-    const wanted = task.spec.writes ?? [];
-    for (const [other, claim] of this.line) {
-      if (other === key) break;
-      if (claim.target === target && overlaps(claim.writes, wanted)) return other;
-    }
-    for (const [other, claim] of this.holders) {
-      if (other !== key && claim.target === target && overlaps(claim.writes, wanted)) return other;
-    }
-    return undefined;
+  blockerOf(task: TaskRecord, target: string, overlaps: Overlap): TaskKey | undefined {
+    return blockerOf(this.#book, task, target, overlaps);
   }
 
   #checkOvertaking(task: TaskRecord, target: string): void {
     const key = taskKey(task);
-    if (this.holders.has(key)) return;
+    const { holders } = this.#book;
+    if (holders.has(key)) return;
     const blocker = this.blockerOf(task, target, shareAFile);
     if (blocker === undefined) return;
-    if (this.holders.has(blocker)) throw new BrokenPromise("claims", `${key} started while ${blocker} holds its claim`);
+    if (holders.has(blocker)) throw new BrokenPromise("claims", `${key} started while ${blocker} holds its claim`);
     throw new BrokenPromise("claims", `${key} overtook ${blocker}, which asked earlier`);
+  }
+
+  #spend(key: TaskKey, spent: Partial<Ledger>): void {
+    this.#book.spent.set(key, { ...this.spentBy(key), ...spent });
   }
 
   #mustBe(task: TaskRecord, isAsExpected: boolean, because: string): void {
@@ -294,18 +395,4 @@ export class Account {
       );
     }
   }
-}
-
-/** The simulation's globs and files that each of them covers, by hand: the board's own comparison is not asked. */
-export const FILES_OF: Readonly<Record<string, readonly string[]>> = {
-  "src/**": ["src/a.ts", "src/b.ts", "src/c.md"],
-  "src/a.ts": ["src/a.ts"],
-  "src/*.ts": ["src/a.ts", "src/b.ts"],
-  "docs/**": ["docs/a.md", "docs/b"],
-  "lib/{x,y}/*": ["lib/x/f", "lib/y/f.md"],
-  "**/*.md": ["src/c.md", "docs/a.md", "lib/y/f.md", "README.md"],
-};
-
-function shareAFile(left: readonly string[], right: readonly string[]): boolean {
-  return left.some((one) => right.some((other) => FILES_OF[one]?.some((file) => FILES_OF[other]?.includes(file))));
 }

@@ -1,93 +1,166 @@
-/** What must be true after every step of the simulation. Each check tells the promise that it found broken. */
+/** What must be true at every moment of a simulated life. Each check names the promise that it found broken. */
 import type { Board } from "../../src/plan/board.ts";
 import { claimsOverlap } from "../../src/plan/claims.ts";
-import { explainTask, standingOf } from "../../src/plan/explain.ts";
+import { standingOf } from "../../src/plan/explain.ts";
+import type { TaskChange } from "../../src/plan/journal.ts";
 import type { TaskNode } from "../../src/plan/node.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
-import { isEnded } from "../../src/plan/task-state.ts";
 import { BrokenPromise } from "./account.ts";
-import type { World } from "./simulate.ts";
+import type { Cause, World } from "./simulated-world.ts";
 
 /** Order: what a task depends on is done, or its failure mode lets it go on. */
 export function checkStart(world: World, task: TaskRecord): void {
   // What has begun goes on, also when somebody opened a soft dependency again meanwhile.
   if (task.ledger.attempts > 1) return;
-  const { tasks } = world.planOf(task);
-  for (const id of task.spec.dependsOn) {
-    const dependency = tasks.find((candidate) => candidate.id === id);
-    const state = dependency?.state ?? "gone";
-    const isDone = state === "succeeded" || state === "skipped";
-    const isLetThrough = (state === "failed" || state === "cancelled") && dependency?.spec.onFailure !== "hard";
-    if (!isDone && !isLetThrough) throw new BrokenPromise("order", `${taskKey(task)} started while ${id} is ${state}`);
+  for (const dependency of dependenciesOf(world, task)) {
+    if (isDone(dependency)) continue;
+    throw new BrokenPromise("order", `${taskKey(task)} started while ${dependency.id} is ${dependency.state}`);
   }
 }
 
-/** Bounds, and that the board's view of who runs is the truth. */
-export function checkBounds(world: World): void {
-  const { account, settings, plans } = world;
-  if (account.running.size > settings.limitAgents) {
-    throw new BrokenPromise("bounds", `${account.running.size} agents run, ${settings.limitAgents} may`);
+/** Failures stay apart: what one task's end changes are itself, those behind it, and who waited for its claim. */
+export function checkChange(world: World, { task, from, to, wait }: TaskChange, cause: Cause): void {
+  const key = taskKey(task);
+  if (to === "succeeded") checkHeard(world, key);
+  const broken = (why: string): BrokenPromise =>
+    new BrokenPromise("apart", `${key} goes from ${from} to ${to}${wait === null ? "" : ` (${wait.code})`} ${why}`);
+  if (to === "failed" && (cause.type !== "end" || cause.key !== key)) throw broken("without an end of its own");
+  switch (cause.type) {
+    case "people":
+      return;
+    case "look": {
+      const isStart = from === "ready" && (to === "running" || wait?.code === "lock");
+      // By a timer, by a wish that an engine's death left behind, or by a claim that such a wish freed.
+      const isGoingOn = from === "waiting" || from === "merging" || isByDependencies(from, to);
+      if (!isStart && !isGoingOn) throw broken("while the board only looked");
+      return;
+    }
+    case "end": {
+      if (key === cause.key) return;
+      const isWoken = from === "waiting" && to === "ready";
+      const isBehind = isByDependencies(from, to) || (from === "waiting" && (to === "pending" || to === "blocked"));
+      if (!isWoken && !(isBehind && isBehindOf(world, task, cause.key))) throw broken(`by the end of ${cause.key}`);
+      return;
+    }
   }
-  const ofProvider = new Map<string, number>();
-  for (const { record, tasks } of plans) {
+}
+
+function isByDependencies(from: string, to: string): boolean {
+  const states = ["pending", "ready", "blocked"];
+  return states.includes(from) && states.includes(to);
+}
+
+function isBehindOf(world: World, task: TaskRecord, key: TaskKey): boolean {
+  return dependenciesOf(world, task).some(
+    (dependency) => taskKey(dependency) === key || isBehindOf(world, dependency, key),
+  );
+}
+
+/** Nothing that was said to an agent is passed over: it hears it before its task counts as done. */
+function checkHeard(world: World, key: TaskKey): void {
+  const [message] = world.store.undelivered(key);
+  if (message !== undefined) throw new BrokenPromise("mail", `${key} is done without message ${message.number}`);
+  const [answer] = world.store.unheardAnswers(key);
+  if (answer !== undefined) throw new BrokenPromise("answers", `${key} is done without the answer to ${answer.id}`);
+}
+
+/** After every commit: the board's counts are the truth, who is told as running runs, and states follow the edges. */
+export function checkStates(world: World): void {
+  const { account, board, store } = world;
+  for (const { record, tasks } of world.plans) {
+    if (!board.hasPlan(record.id)) continue;
     const counts = new Map<string, number>();
-    let running = 0;
+    const byId = new Map(tasks.map((task) => [task.id, task]));
     for (const task of tasks) {
-      const doesRun = account.running.has(taskKey(task));
+      const key = taskKey(task);
       counts.set(task.state, (counts.get(task.state) ?? 0) + 1);
+      const told = store.rows.told.get(key);
+      if (told !== task.state) throw new BrokenPromise("events", `${key} is ${task.state}, told as ${told}`);
+      const doesRun = account.book.running.has(key);
       if ((task.state === "running") !== doesRun) {
-        const words = `${taskKey(task)} is ${task.state}, but its agent ${doesRun ? "runs" : "does not run"}`;
+        const words = `${key} is ${task.state}, but its agent ${doesRun ? "runs" : "does not run"}`;
         throw new BrokenPromise("no orphan", words);
       }
-      if (!doesRun) continue;
-      running += 1;
-      ofProvider.set(task.provider, (ofProvider.get(task.provider) ?? 0) + 1);
+      checkByDependencies(task, byId);
+      if (task.wait?.code === "question" && store.openParked(key).length === 0) {
+        throw new BrokenPromise("answers", `${key} waits for an answer, and all are there`);
+      }
     }
-    if (running > record.maxConcurrent) throw new BrokenPromise("bounds", `${running} of plan ${record.id} run`);
-    const standing = standingOf(world.board.plan(record.id));
+    const standing = standingOf(board.plan(record.id));
     for (const [state, count] of Object.entries(standing.counts)) {
       const real = counts.get(state) ?? 0;
       if (real !== count) throw new BrokenPromise("counts", `${record.id} counts ${count} ${state}, there are ${real}`);
     }
   }
-  for (const [provider, limit] of settings.providerLimits) {
-    const running = ofProvider.get(provider) ?? 0;
-    if (running > limit) throw new BrokenPromise("bounds", `${running} agents of ${provider} run, ${limit} may`);
+}
+
+function checkByDependencies(task: TaskRecord, byId: ReadonlyMap<string, TaskRecord>): void {
+  const { state } = task;
+  const isNew = (state === "ready" || task.wait?.code === "lock") && task.ledger.attempts === 0;
+  if (state !== "pending" && state !== "blocked" && !isNew) return;
+  let expected = "ready";
+  for (const id of task.spec.dependsOn) {
+    const dependency = byId.get(id);
+    if (dependency === undefined || isDone(dependency)) continue;
+    if (dependency.state === "blocked" || isLost(dependency)) expected = "blocked";
+    else if (expected === "ready") expected = "pending";
+  }
+  if (expected !== (isNew ? "ready" : state)) {
+    throw new BrokenPromise("edges", `${taskKey(task)} is ${state}, but its dependencies make it ${expected}`);
   }
 }
 
-/** No slot is idle while somebody could use it, and nobody who could start was passed over for one who comes later. */
-export function checkOrderOfStarts(world: World, started: readonly TaskRecord[]): void {
-  const { account, board, settings } = world;
+/** Nothing is lost: the store has each record as the board has it. Costs the size of all plans. */
+export function checkStored(world: World): void {
+  for (const task of world.tasks()) {
+    const stored = world.store.rows.tasks.get(taskKey(task));
+    const live = JSON.stringify(task);
+    if (stored !== live) throw new BrokenPromise("touched", `the store has ${stored}, the board ${live}`);
+  }
+}
+
+/** After a look: no slot is idle while somebody could use it, no timer is overdue, nobody waits for nothing. */
+export function checkAfterLook(world: World, startsBefore: ReadonlySet<TaskKey>): void {
+  const { account, board, nowMs } = world;
+  const left: TaskRecord[] = [];
   for (const { record, tasks } of world.plans) {
-    const plan = board.plan(record.id);
-    const lengths = pathLengths(tasks);
+    if (!board.hasPlan(record.id)) continue;
     for (const task of tasks) {
       const key = taskKey(task);
-      if (task.wait?.code === "lock" && account.blockerOf(task, record.target, claimsOverlap) === undefined) {
+      const { wait, state } = task;
+      if (wait?.code === "lock" && account.blockerOf(task, record.target, claimsOverlap) === undefined) {
         throw new BrokenPromise("wakes", `${key} waits for a claim that nobody holds or asked for before it`);
       }
-      if (task.state === "merging" && !record.paused && !account.merging.has(record.target)) {
+      if (state === "waiting" && wait?.untilMs != null && wait.untilMs <= nowMs) {
+        throw new BrokenPromise("timers", `${key} waits until ${wait.untilMs}, it is ${nowMs}`);
+      }
+      if (state === "merging" && !record.paused && !account.book.merging.has(record.target)) {
         throw new BrokenPromise("wakes", `${key} waits for its merge, and nothing is being merged`);
       }
-      if (task.state !== "ready" || record.paused || plan.running >= record.maxConcurrent) continue;
-      if (board.runningOf(task.provider) >= (settings.providerLimits.get(task.provider) ?? Infinity)) continue;
-      const gate = board.gate(task.provider, world.nowMs).state;
-      if (gate === "shut" || (gate === "one-probe" && account.probes.has(task.provider))) continue;
-      if (account.running.size < settings.limitAgents) {
-        throw new BrokenPromise("wakes", `${key} is ready and a slot is free, but it was not started`);
-      }
-      const later = started.find((other) => other.planId === task.planId && comesAfter(other, task, lengths));
-      if (later !== undefined) throw new BrokenPromise("queue", `${taskKey(later)} started before ${key}`);
+      if (state !== "ready") continue;
+      const obstacle = account.obstacleTo(task, record, nowMs);
+      if (obstacle === null) throw new BrokenPromise("wakes", `${key} could start, but was not started`);
+      if (obstacle === "engine") left.push(task);
     }
+  }
+  if (left.length > 0) checkQueue(world, left, startsBefore);
+}
+
+/** Nobody who could start was passed over for one who comes later. */
+function checkQueue(world: World, left: readonly TaskRecord[], startsBefore: ReadonlySet<TaskKey>): void {
+  const lengths = pathLengths(world);
+  const started = [...world.tasks()].filter((task) => task.state === "running" && !startsBefore.has(taskKey(task)));
+  for (const task of left) {
+    const later = started.find((other) => comesAfter(other, task, lengths));
+    if (later !== undefined) throw new BrokenPromise("queue", `${taskKey(later)} started before ${taskKey(task)}`);
   }
 }
 
 /** The rule in other words: who has begun, then the longer path, then priority, then age. */
-function comesAfter(started: TaskRecord, left: TaskRecord, lengths: ReadonlyMap<string, number>): boolean {
+function comesAfter(started: TaskRecord, left: TaskRecord, lengths: ReadonlyMap<TaskKey, number>): boolean {
   const rank = (task: TaskRecord, attempts: number): number[] => [
     attempts > 0 ? 0 : 1,
-    -(lengths.get(task.id) ?? 0),
+    -(lengths.get(taskKey(task)) ?? 0),
     -task.spec.priority,
     task.ordinal,
   ];
@@ -100,62 +173,34 @@ function comesAfter(started: TaskRecord, left: TaskRecord, lengths: ReadonlyMap<
   return false;
 }
 
-/** Longest remaining path in tasks. `tasks` are in dependency order. */
-function pathLengths(tasks: readonly TaskRecord[]): Map<string, number> {
-  const lengths = new Map<string, number>();
-  for (const task of tasks.toReversed()) {
-    const own = lengths.get(task.id) ?? 1;
-    lengths.set(task.id, own);
-    for (const id of task.spec.dependsOn) lengths.set(id, Math.max(lengths.get(id) ?? 1, own + 1));
+/** Longest remaining path in tasks. */
+function pathLengths(world: World): Map<TaskKey, number> {
+  const lengths = new Map<TaskKey, number>();
+  for (const { record, tasks } of world.plans) {
+    for (const task of tasks.toReversed()) {
+      const own = lengths.get(taskKey(task)) ?? 1;
+      lengths.set(taskKey(task), own);
+      for (const id of task.spec.dependsOn) {
+        const key = taskKey({ planId: record.id, id });
+        lengths.set(key, Math.max(lengths.get(key) ?? 1, own + 1));
+      }
+    }
   }
   return lengths;
 }
 
-/** Nothing moves: each open task leads, over those it waits for, to a command for a person. */
-export function checkIdle(world: World): void {
-  const answered = new Set<TaskKey>();
-  for (const { record, tasks } of world.plans) {
-    for (const task of tasks) {
-      if (isEnded(task.state)) continue;
-      const key = taskKey(task);
-      if (!leadsToCommand(world, key, answered)) {
-        const { message } = explainTask(world.board, key, world.nowMs);
-        throw new BrokenPromise("why", `${key} waits, and no command clears it: ${message}`);
-      }
-    }
-    const { state } = standingOf(world.board.plan(record.id));
-    if (state === "running") throw new BrokenPromise("standing", `${record.id} is told as running, but nothing moves`);
-  }
-}
-
-/** `answered`: tasks that are known to lead to a command; filled with what is found out. */
-function leadsToCommand(world: World, first: TaskKey, answered: Set<TaskKey>): boolean {
-  const seen = new Set<TaskKey>();
-  const open = [first];
-  for (let key = open.pop(); key !== undefined; key = open.pop()) {
-    if (seen.has(key)) continue;
-    seen.add(key);
-    const { command, waitsFor, message } = explainTask(world.board, key, world.nowMs);
-    if (message === "") throw new BrokenPromise("why", `${key} has no explanation`);
-    if (command !== null || answered.has(key)) {
-      answered.add(first);
-      return true;
-    }
-    open.push(...waitsFor);
-  }
-  return false;
-}
-
 /** A board that was built from the store is the one that was there before. */
 export function checkRestored(live: Board, restored: Board, nowMs: number): void {
-  for (const plan of live.plans()) {
+  for (const plan of restored.plans()) {
     for (const node of plan.nodes.values()) {
       const key = taskKey(node.record);
-      const before = summaryOf(node);
-      const after = summaryOf(restored.node(key));
+      const before = summaryOf(live.node(key));
+      const after = summaryOf(node);
       if (before !== after) throw new BrokenPromise("restored", `${key} was ${before}, is ${after}`);
     }
-    const { target } = plan.record;
+    const { target, id } = plan.record;
+    const paused = [live.plan(id).record.paused, plan.record.paused];
+    if (paused[0] !== paused[1]) throw new BrokenPromise("restored", `${id} was paused: ${paused[0]}, is ${paused[1]}`);
     const before = holderNames(live, target);
     const after = holderNames(restored, target);
     if (before !== after) throw new BrokenPromise("restored", `claims of ${before} are now those of ${after}`);
@@ -186,4 +231,23 @@ function holderNames(board: Board, target: string): string {
     .map((node) => taskKey(node.record))
     .toSorted()
     .join(", ");
+}
+
+function dependenciesOf(world: World, task: TaskRecord): TaskRecord[] {
+  const { tasks } = world.planOf(task);
+  return task.spec.dependsOn.map((id) => {
+    const dependency = tasks.find((candidate) => candidate.id === id);
+    if (dependency === undefined) throw new BrokenPromise("order", `${taskKey(task)} depends on ${id}, which is gone`);
+    return dependency;
+  });
+}
+
+/** Dependents may count on it: it is done, or its failure mode says that they may go on. */
+function isDone({ state, spec }: TaskRecord): boolean {
+  if (state === "failed" || state === "cancelled") return spec.onFailure !== "hard";
+  return state === "succeeded" || state === "skipped";
+}
+
+function isLost({ state, spec }: TaskRecord): boolean {
+  return (state === "failed" || state === "cancelled") && spec.onFailure === "hard";
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { brokenBy, findSmallest } from "./shrink.ts";
-import { simulate, WHOLE_LIFE } from "./simulate.ts";
+import { shrink } from "./shrink.ts";
+import { isBroken, simulate, type BrokenLife } from "./simulate.ts";
 
 const SEEDS = Number(process.env["SIMULATE_SEEDS"] ?? 10_000);
 const FROM = Number(process.env["SIMULATE_FROM"] ?? 1);
@@ -13,27 +13,32 @@ test(
   () => {
     let starts = 0;
     for (let seed = FROM; seed < FROM + SEEDS; seed += 1) {
-      try {
-        starts += simulate(seed).starts;
-      } catch {
-        throw new Error(toldSmall(seed));
-      }
+      const result = simulate(seed);
+      if (isBroken(result)) throw new Error(toldSmall(seed, result));
+      starts += result.starts;
     }
     // A world in which nothing starts would keep every promise.
     expect(starts).toBeGreaterThan(SEEDS * 5);
   },
 );
 
-test("the same seed lives the same life", () => {
-  for (const seed of [1, 7, 1978]) expect(simulate(seed)).toEqual(simulate(seed));
+test("the same seed lives the same life, line by line", () => {
+  for (const seed of [1, 7, 1978]) {
+    const first = simulate(seed, true);
+    expect(first.history.length).toBeGreaterThan(10);
+    expect(simulate(seed, true)).toEqual(first);
+  }
 });
 
-function toldSmall(seed: number): string {
-  const broken = brokenBy(seed);
-  if (broken === null) return `seed ${seed} failed once, but not again: the simulation does not repeat`;
-  const smallest = findSmallest({ seed, options: WHOLE_LIFE, broken });
-  const again = `again: SIMULATE_FROM=${seed} SIMULATE_SEEDS=1`;
-  if (smallest.seed === seed && smallest.options === WHOLE_LIFE) return `seed ${seed} (${again}): ${broken.message}`;
-  const size = `smallest: seed ${smallest.seed} with ${JSON.stringify(smallest.options)}`;
-  return `seed ${seed} (${again}): ${broken.message.split("\n")[0]}\n${size}: ${smallest.broken.message}`;
+/** What is needed to see it again, and the least that shows it. */
+function toldSmall(seed: number, broken: BrokenLife): string {
+  const { promise, message, life, history } = shrink(broken);
+  const tasks = life.plans.reduce((sum, plan) => sum + plan.tasks.length, 0);
+  const lines = [
+    `seed ${seed} breaks "${broken.promise}": ${broken.message}`,
+    `again: npm run simulate -- --seeds 1 --from ${seed}`,
+    `made smaller (${tasks} tasks, ${life.steps.length} steps): ${promise}: ${message}`,
+    ...history,
+  ];
+  return lines.join("\n  ");
 }

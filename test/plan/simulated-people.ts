@@ -1,0 +1,200 @@
+/** What people and parents do in a simulated life: they steer, say something to agents, take over, and obey `why`. */
+import { AppError } from "../../src/errors.ts";
+import {
+  controlPlan,
+  controlTask,
+  isUnderWay,
+  TASK_ACTIONS,
+  tryNewKey,
+  type TaskAction,
+} from "../../src/plan/controls.ts";
+import { explainTask } from "../../src/plan/explain.ts";
+import { handToPerson } from "../../src/plan/hand-over-to-person.ts";
+import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
+import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
+import { tellTask } from "../../src/plan/tell.ts";
+import { BrokenPromise } from "./account.ts";
+import { bookMended } from "./provider-book.ts";
+import { questionSettles } from "./simulated-events.ts";
+import { growPlan } from "./simulation-plans.ts";
+import { checkIdle } from "./simulation-reasons.ts";
+import type { World } from "./simulated-world.ts";
+
+/** Something random, sensible or not; what is refused changes nothing. */
+export function operatorActs(world: World): void {
+  const { random } = world;
+  const plan = random.choose(world.plans, ({ record }) => record.id);
+  // What is under way is where wishes can be lost.
+  const isUnderWayWanted = random.chance(0.5);
+  const tasks = plan?.tasks.filter(({ state }) => !isUnderWayWanted || state === "running" || state === "merging");
+  const task = random.choose(tasks ?? [], taskKey);
+  if (plan === undefined || task === undefined) return;
+  const isPausing = task.wish === "pause" && random.chance(0.5);
+  const action = isPausing ? "resume" : random.pick(TASK_ACTIONS as readonly [TaskAction, ...TaskAction[]]);
+  const onPlan = random.chance(0.2) && action !== "cancel";
+  const name = onPlan ? plan.record.id : taskKey(task);
+  world.note(() => `  operator: ${action} ${name}`);
+  refusedOrDone(world, () => control(world, action, name));
+}
+
+function refusedOrDone(world: World, act: () => void): void {
+  try {
+    act();
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== "TASK_STATE") throw thrown;
+    if (world.write() > 0) throw new BrokenPromise("refusals", `refused, but something changed: ${thrown.message}`);
+    world.note(() => "    refused");
+  }
+}
+
+/** Carries out an action on a plan or a task, and books what it means. */
+export function control(world: World, action: TaskAction, name: string): void {
+  const planId = name.split("/")[0] ?? "";
+  world.open(planId);
+  const leaving = [...world.tasks()].filter(({ wish }) => wish === "cancel" || wish === "skip");
+  const before = new Map([...world.tasks()].map((task) => [taskKey(task), task.wait?.code]));
+  const isTask = name.includes("/");
+  const goesOn = isTask && isUnderWay(world.board.node(name as TaskKey));
+  world.commit({ type: "people" }, () => {
+    let keys = [name as TaskKey];
+    if (isTask) controlTask(world.board, name as TaskKey, action, world.nowMs);
+    else {
+      keys = controlPlan(world.board, name, action, world.nowMs);
+      world.store.savePlan(world.plan(planId).record);
+    }
+    for (const key of keys) bookAction(world, action, key, before.get(key), goesOn);
+  });
+  if (action !== "pause" && action !== "resume") return;
+  for (const task of leaving) {
+    if (task.wish !== null && task.wish !== "pause") continue;
+    throw new BrokenPromise("wishes", `${taskKey(task)} was to end, and a ${action} made it stay`);
+  }
+}
+
+function bookAction(
+  { account, board, nowMs }: World,
+  action: TaskAction,
+  key: TaskKey,
+  waitBefore: WaitCode | undefined,
+  goesOn: boolean,
+): void {
+  const { record } = board.node(key);
+  // Somebody who approves vouches for the step that rejected.
+  if (action === "approve" && waitBefore === "review") account.pass(record);
+  if (action === "release") account.release(key);
+  if (action !== "retry" || record.state === "running") return;
+  // A retry of one that goes already is done: it spends nothing and gives nothing back.
+  if (!goesOn) account.retry(key, waitBefore === "verify");
+  const provider = record.workflow.steps[account.passedBy(key)]?.provider ?? record.provider;
+  bookMended(account.book.health, provider, nowMs, false);
+}
+
+// --- what is said ------------------------------------------------------------------------------------------------------
+
+/** Somebody says something to an agent, whatever its task does just now. */
+export function operatorTells(world: World): void {
+  const { random, board, store, account } = world;
+  const plan = random.choose(world.plans, ({ record }) => record.id);
+  const named = random.choose(plan?.tasks ?? [], taskKey);
+  if (plan === undefined || named === undefined) return;
+  const key = taskKey(named);
+  world.open(plan.record.id);
+  refusedOrDone(world, () =>
+    world.commit({ type: "people" }, () => {
+      const number = store.rows.messages.length + 1;
+      const told = tellTask(board, key, `message ${number}`, world.nowMs);
+      const { record } = told.node;
+      world.note(() => `  operator tells ${key} something (${number}): ${told.type}`);
+      if (told.type === "follow-up") {
+        if (plan.tasks.length < 60) growPlan(world, plan, [{ spec: told.spec, workflow: record.workflow }]);
+        return;
+      }
+      store.rows.messages.push({ task: taskKey(record), number, carriedBy: null, isDelivered: false });
+      if (told.type === "opened") {
+        account.startOver(taskKey(record));
+        account.retry(taskKey(record), false);
+        bookMended(account.book.health, record.provider, world.nowMs, false);
+      }
+      if (told.type === "called-back" || record.step === 0) account.startOver(taskKey(record));
+    }),
+  );
+}
+
+/** A person takes a task over by hand: its agent is stopped for it first. */
+export function personOpens(world: World): void {
+  const task = world.random.choose(world.tasks(), taskKey);
+  if (task === undefined) return;
+  const key = taskKey(task);
+  world.note(() => `  a person opens ${key}`);
+  refusedOrDone(world, () =>
+    world.commit({ type: "people" }, () => {
+      if (handToPerson(world.board, key)) world.account.startOver(key);
+    }),
+  );
+}
+
+/** A client brings another key for a provider. */
+export function keyComes(world: World): void {
+  const { random, account, board, nowMs } = world;
+  const provider = random.pick(["alpha", "beta"]);
+  world.note(() => `  another key for ${provider} comes`);
+  world.commit({ type: "people" }, () => {
+    const woken = tryNewKey(board, ({ record }) => record.provider === provider, nowMs);
+    if (woken.length > 0) bookMended(account.book.health, provider, nowMs, true);
+  });
+}
+
+// --- obeying -----------------------------------------------------------------------------------------------------------
+
+/** Somebody looks at a task that stands still and types in what its `why` names. */
+export function somebodyObeys(world: World): void {
+  const told = [...world.tasks()].flatMap((task) => {
+    if (task.state === "running" || task.state === "succeeded") return [];
+    const { command } = explainTask(world.board, taskKey(task), world.nowMs);
+    return command === null ? [] : [{ task, command }];
+  });
+  const chosen = world.random.choose(told, ({ task }) => taskKey(task));
+  if (chosen !== undefined) obey(world, chosen.command);
+}
+
+/** Nothing moves and nothing will: each open task leads to a command, and one of them is typed in. */
+export function somebodyHelps(world: World): void {
+  checkIdle(world);
+  const open = [...world.tasks()].filter((task) => !isEnded(task.state) && task.state !== "blocked");
+  const told = open.flatMap((task) => {
+    const { command } = explainTask(world.board, taskKey(task), world.nowMs);
+    return command === null ? [] : [{ task, command }];
+  });
+  const chosen = world.random.choose(told, ({ task }) => taskKey(task));
+  if (chosen === undefined) throw new BrokenPromise("no deadlock", "nothing runs, no timer, and nobody to ask");
+  if (world.isKind || world.random.chance(0.7)) return obey(world, chosen.command);
+  world.note(() => `  operator: cancel ${taskKey(chosen.task)}`);
+  control(world, "cancel", taskKey(chosen.task));
+}
+
+/** Types in the command just as it was told. It must be possible, and it must change something. */
+function obey(world: World, command: string): void {
+  world.note(() => `  as told: ${command}`);
+  const [, action = "", name = ""] = /orchestrator (\S+) (\S+)[^;]*$/.exec(command) ?? [];
+  if (action === "answer") return questionSettles(world, name);
+  if (!TASK_ACTIONS.some((known) => known === action)) throw new BrokenPromise("why", `"${command}" is no command`);
+  const before = stateOf(world);
+  try {
+    control(world, action as TaskAction, name);
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== "TASK_STATE") throw thrown;
+    throw new BrokenPromise("why", `"${command}" is refused: ${thrown.message}`);
+  }
+  if (stateOf(world) === before) throw new BrokenPromise("why", `"${command}" changed nothing`);
+}
+
+function stateOf({ store }: World): string {
+  return JSON.stringify([[...store.rows.tasks.values()], [...store.rows.plans.values()]]);
+}
+
+/** Whether all that is left is done, lost or blocked. */
+export function isOver(world: World): boolean {
+  return world.plans.every(({ tasks }) =>
+    tasks.every((task: TaskRecord) => isEnded(task.state) || task.state === "blocked"),
+  );
+}

@@ -86,7 +86,10 @@ export class AttemptRunner {
 
   /** Says what is new to the task's agent in the middle of its turn, where its CLI can hear it. */
   tell(task: TaskRecord): void {
-    this.#live.get(taskKey(task))?.turn?.tell(undeliveredMail(this.#parts, task));
+    const turn = this.#live.get(taskKey(task))?.turn;
+    const mail = turn == null ? [] : undeliveredMail(this.#parts, task);
+    turn?.tell(mail);
+    if (mail.length > 0) crashPoint("mail-told");
   }
 
   async run(task: TaskRecord): Promise<Ended<AttemptEnd>> {

@@ -32,9 +32,7 @@ const MUTANTS = [
   },
   {
     name: "a candidate that is gone stops the start",
-    changes: [
-      { file: "scheduler/has-arrived.js", from: `(await repository.resolve(sha)) !== null && `, to: `` },
-    ],
+    changes: [{ file: "scheduler/has-arrived.js", from: `(await repository.resolve(sha)) !== null && `, to: `` }],
     lives: "collected: merge-moving-written:3",
   },
   {

@@ -144,7 +144,8 @@ export async function waitForIndexLock(gitDir: string): Promise<void> {
   for (;;) {
     const found = await stat(lock).catch(() => null);
     if (found === null) return;
-    if (Date.now() - found.mtimeMs > STALE_LOCK_MS) {
+    // Far ahead: the clock was set back since, and it would be waited for that long.
+    if (Math.abs(Date.now() - found.mtimeMs) > STALE_LOCK_MS) {
       await rm(lock, { force: true });
       return;
     }

@@ -225,6 +225,19 @@ export class Board {
     return next;
   }
 
+  /** Whatever ends by time ends so much later: the clock by which it was set jumped. */
+  moveWaits(byMs: number): void {
+    for (const plan of this.#plans.values()) {
+      for (const node of plan.nodes.values()) this.#places.moveWait(node, byMs);
+    }
+    for (const health of this.providers()) {
+      if (health.openUntilMs === null && health.parkedUntilMs === null) continue;
+      if (health.openUntilMs !== null) health.openUntilMs += byMs;
+      if (health.parkedUntilMs !== null) health.parkedUntilMs += byMs;
+      this.touchProvider(health);
+    }
+  }
+
   /** What keeps ready tasks of a plan and a provider from starting, beside the engine's slots; null: nothing. */
   obstacle(planId: string, provider: string, nowMs: number): Obstacle | null {
     const limit = this.settings.providerLimits.get(provider) ?? Infinity;

@@ -103,6 +103,17 @@ export class Places {
     }
   }
 
+  /** The task's wait ends at another moment: the timer it has is stale. */
+  moveWait(node: TaskNode, byMs: number): void {
+    const { record } = node;
+    const { wait } = record;
+    if (record.state !== "waiting" || wait?.untilMs == null) return;
+    node.ticket += 1;
+    record.wait = { ...wait, untilMs: wait.untilMs + byMs };
+    this.timers.set(node, wait.untilMs + byMs);
+    this.journal.touch(record);
+  }
+
   /** A ready task's rank changed: the entry it has in the queue is stale. */
   requeue(node: TaskNode): void {
     if (node.record.state !== "ready") return;

@@ -51,6 +51,8 @@ export interface ExitReport {
   readonly startedAtMs: number;
   /** When the process itself ended, before its strays were looked for. */
   readonly endedAtMs: number;
+  /** From its start to its end, the machine's sleep taken off. */
+  readonly ranForMs: number;
   /** Processes it left behind, which were ended. */
   readonly straysKilled: number;
   /** Why it could not be started, or what else went wrong on our side. */

@@ -265,6 +265,7 @@ export class RunningProcess implements ManagedProcess {
     this.#cancelTick();
     this.#cancelWait();
     const endedAtMs = this.#host.clock.nowMs();
+    const ranForMs = this.#running.elapsedMs();
     const isStopped = this.#stopReason !== null;
     // What a stopped one leaves behind has nothing to say any more, and would hold the pipe for all of the drain.
     const drained = this.#drain();
@@ -281,6 +282,7 @@ export class RunningProcess implements ManagedProcess {
       ...this.#tails(),
       startedAtMs: this.startedAtMs,
       endedAtMs,
+      ranForMs,
       straysKilled,
       error: this.#error,
     };
@@ -344,6 +346,7 @@ export class RunningProcess implements ManagedProcess {
       stderrTail: "",
       startedAtMs: this.startedAtMs,
       endedAtMs: this.#host.clock.nowMs(),
+      ranForMs: 0,
       straysKilled: 0,
       error: why,
     });

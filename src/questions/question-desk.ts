@@ -31,6 +31,8 @@ export interface QuestionDeskParts {
   readonly onSettled: (question: QuestionRow) => void;
   /** A bug: what a timer had to do could not be done. */
   readonly onError: (thrown: unknown) => void;
+  /** Called before deadlines are judged: a jump of the clock moves them first. */
+  readonly beforeDeadlines?: () => void;
 }
 
 export interface Asked {
@@ -173,6 +175,15 @@ export class QuestionDesk {
   latestEndMs({ planId, state, stage, stageUntilMs }: QuestionRow): number | null {
     if (state !== "open" || stage === null || stageUntilMs === null) return null;
     return Math.max(this.#parts.clock.nowMs(), latestEndMs(stage, stageUntilMs, this.#parts.settingsOf(planId)));
+  }
+
+  /** The clock jumped: whoever is asked has as long as before. Call within a commit. */
+  moveDeadlines(byMs: number): void {
+    const { store } = this.#parts;
+    for (const { id, stageUntilMs } of store.questions.listOpen()) {
+      if (stageUntilMs !== null) store.questions.update(id, { stageUntilMs: stageUntilMs + byMs });
+    }
+    this.#armSoon();
   }
 
   #put(asked: Asked): QuestionRow {
@@ -328,7 +339,8 @@ export class QuestionDesk {
 
   #tick(): void {
     if (this.#isStopped) return;
-    const { store, clock, commit } = this.#parts;
+    const { store, clock, commit, beforeDeadlines } = this.#parts;
+    beforeDeadlines?.();
     const due = store.questions.listDue(clock.nowMs());
     if (due.length > 0) {
       commit(() => due.forEach((question) => this.#advance(question, "nobody answered in time")));

@@ -74,7 +74,6 @@ export function failure(
 
 export interface EndFacts {
   readonly attemptId: string;
-  readonly startedAtMs: number;
   readonly end: AttemptEnd;
   readonly report: ExitReport;
   readonly turnEnd: TurnEnd;
@@ -114,7 +113,7 @@ export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, fac
       isUsable: true,
     });
   }
-  if (end.type === "succeeded") store.roles.recordDuration(role.name, endedAtMs - facts.startedAtMs);
+  if (end.type === "succeeded") store.roles.recordDuration(role.name, report.ranForMs);
   const where = { planId: task.planId, taskId: task.id, attemptId };
   store.events.append({
     ...where,

@@ -235,7 +235,7 @@ export class AttemptRunner {
     const { end } = work;
     const write = (): void => {
       history.note(end.type === "failed" ? `failed (${end.cause}): ${end.message}` : end.type);
-      writeEnd(this.#parts, task, prepared, { attemptId: live.id, startedAtMs, end, report, turnEnd });
+      writeEnd(this.#parts, task, prepared, { attemptId: live.id, end, report, turnEnd });
       work.write();
       if (end.type === "succeeded" || end.type === "asked") {
         markDelivered(this.#parts, [...mail, ...(live.turn?.heard ?? [])], live.id);

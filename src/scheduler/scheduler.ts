@@ -26,6 +26,7 @@ import type { NewEvent } from "../events/event.ts";
 import { AttemptRunner } from "./attempt-runner.ts";
 import { Consultant } from "./consultant.ts";
 import { CheckoutWatch } from "./checkout-watch.ts";
+import { ClockWatch } from "./clock-watch.ts";
 import { mergeTask } from "./merge-task.ts";
 import { undeliveredMail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
@@ -43,6 +44,7 @@ export class Scheduler {
   readonly #board: Board;
   readonly #runner: AttemptRunner;
   readonly #watch: CheckoutWatch;
+  readonly #clockWatch: ClockWatch;
   readonly #underWay = new Set<Promise<void>>();
   readonly #tidying = new Map<string, Set<Promise<void>>>();
   readonly #endedPlans = new Map<string, boolean>();
@@ -62,7 +64,9 @@ export class Scheduler {
       hasOrchestrator: (question) => this.#consultant.canBeAsked(question),
       onSettled: (question) => this.#goOnWithAnswer(question),
       onError: (thrown) => this.#fail(thrown),
+      beforeDeadlines: () => this.#clockWatch.look(),
     });
+    this.#clockWatch = new ClockWatch(parts.clock, (byMs) => this.#clockJumped(byMs));
     this.#consultant = new Consultant(parts, this.questions, (work) => this.commit(work));
     this.#runner = new AttemptRunner(parts, (work) => this.commit(work), this.questions);
     this.#watch = new CheckoutWatch(parts, (key) => this.#goOn(key));
@@ -74,6 +78,7 @@ export class Scheduler {
     this.questions.parkOrphans((kind) => parts.backend(kind as BackendKind).hasSessions);
     const recovered = await recover(this.parts, (work) => this.commit(work));
     this.#watch.start();
+    this.#clockWatch.start();
     this.questions.start();
     this.#consultant.look();
     this.look();
@@ -88,6 +93,7 @@ export class Scheduler {
     this.#isStopping = true;
     this.#cancelTimer?.();
     this.#watch.stop();
+    this.#clockWatch.stop();
     this.questions.stop();
     const consulted = this.#consultant.stop();
     this.#runner.stopAll("shutdown");
@@ -163,6 +169,7 @@ export class Scheduler {
 
   #decide(): void {
     const { store, clock } = this.parts;
+    this.#clockWatch.look();
     let decisions: Decision[];
     try {
       decisions = store.transaction(() => {
@@ -327,6 +334,20 @@ export class Scheduler {
       );
     }
     store.events.append({ planId, taskId: null, attemptId: null, body: { type: "plan-ended", state } });
+  }
+
+  /**
+   * Nobody could answer a question while the machine slept, so its deadline moves with the clock, whichever way. Back-off
+   * and parking end early when the clock leaps ahead, which costs a probe at most; when it is set back they would last
+   * that much longer than was promised.
+   */
+  #clockJumped(byMs: number): void {
+    if (this.#isStopping || this.#isFatal) return;
+    this.parts.log("info", `the clock went ${Math.round(Math.abs(byMs) / 1000)} s ${byMs > 0 ? "ahead" : "back"}`, {});
+    this.commit(() => {
+      this.questions.moveDeadlines(byMs);
+      if (byMs < 0) this.#board.moveWaits(byMs);
+    });
   }
 
   #armTimer(): void {

@@ -30,6 +30,8 @@ export interface EngineOptions {
   /** A host that restarts its server is not the last client leaving. */
   readonly lastClientGraceMs?: number;
   readonly tickMs?: number;
+  /** Aborted: it ends in order, also one that is only starting. The reason is told. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunningEngine {
@@ -50,18 +52,21 @@ const LAST_CLIENT_GRACE_MS = 3000;
 /** For calls that were under way when the end began: the host has ended what they waited for. */
 const DRAIN_MS = 2000;
 
-/** Null: another engine has the repository. Throws STATE_UNUSABLE, NATIVE_MODULE_MISSING and whatever the host throws. */
+/** Null: another engine has the repository, or it was asked to end while it waited for it. Throws STATE_UNUSABLE, NATIVE_MODULE_MISSING and whatever the host throws. */
 export async function runEngine(options: EngineOptions): Promise<RunningEngine | null> {
   const code = await (options.loadCode ?? loadEngineCode)();
   const folder = ensureStateFolder(options.commonDir);
   const socketPath = socketPathToListen(options.commonDir, options.environment);
-  const lock = await waitForLock(options.commonDir, socketPath, options.lockWaitMs ?? LOCK_WAIT_MS);
+  const lock = await waitForLock(options, socketPath);
   if (lock === null) return null;
   const log = openEngineLog(folder.logFile);
   log.rotate();
   try {
     const engine = new Engine(options, code, folder, socketPath, lock, log);
     await engine.start();
+    const stop = (): void => void engine.stop(String(options.signal?.reason));
+    if (options.signal?.aborted === true) stop();
+    else options.signal?.addEventListener("abort", stop);
     return engine;
   } catch (thrown) {
     log.error("The engine could not start", thrown);
@@ -74,9 +79,13 @@ export async function runEngine(options: EngineOptions): Promise<RunningEngine |
 }
 
 /** Who is second steps back as soon as the first one answers, and follows one that is ending. */
-async function waitForLock(commonDir: string, socketPath: string, waitMs: number): Promise<EngineLock | null> {
-  const deadlineMs = performance.now() + waitMs;
+async function waitForLock(
+  { commonDir, signal, lockWaitMs = LOCK_WAIT_MS }: EngineOptions,
+  socketPath: string,
+): Promise<EngineLock | null> {
+  const deadlineMs = performance.now() + lockWaitMs;
   for (;;) {
+    if (signal?.aborted === true) return null;
     const lock = tryEngineLock(ensureStateFolder(commonDir).lockFile);
     if (lock !== null) return lock;
     if (performance.now() > deadlineMs || (await isAnswered(socketPath))) return null;

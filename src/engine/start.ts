@@ -1,5 +1,5 @@
 /** Starts an engine's process and hears how that went. Loaded only by who starts one. */
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
@@ -39,22 +39,8 @@ export async function startEngine(commonDir: string, environment: NodeJS.Process
         stdio: ["ignore", logFile, logFile, "pipe"],
       },
     );
-    return await new Promise((resolve) => {
-      let text = "";
-      launcher.on("error", (error) =>
-        resolve({ outcome: "failed", error: { code: "ENGINE_UNREACHABLE", message: error.message, details: {} } }),
-      );
-      const pipe = launcher.stdio[3] as Socket;
-      launcher.unref();
-      pipe.setEncoding("utf8");
-      pipe.on("data", (chunk: string) => {
-        text += chunk;
-        // The engine's own children may hold the other end for a while: its line is enough.
-        if (text.includes("\n")) pipe.destroy();
-      });
-      pipe.on("error", () => undefined);
-      pipe.on("close", () => resolve(readStartReport(text)));
-    });
+    launcher.unref();
+    return await hearReport(launcher);
   } catch (thrown) {
     // An engine that had nothing stored took the folder away with it: look again.
     if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return { outcome: "begun" };
@@ -65,6 +51,55 @@ export async function startEngine(commonDir: string, environment: NodeJS.Process
     if (logFile !== null) closeSync(logFile);
     if (claim !== null) rmSync(claim, { force: true });
   }
+}
+
+export interface OwnEngine {
+  readonly report: StartReport;
+  readonly child: ChildProcess;
+}
+
+/**
+ * Starts an engine that ends when this process does, for who runs one in the foreground. In a session of its own: Ctrl-C
+ * in a terminal reaches every process of the group, and would end the engine's git in the middle of the user's files.
+ * Throws STATE_UNUSABLE.
+ */
+export async function startOwnEngine(commonDir: string, environment: NodeJS.ProcessEnv): Promise<OwnEngine> {
+  const folder = ensureStateFolder(commonDir);
+  const logFile = openSync(folder.logFile, "a", 0o600);
+  const program = fileURLToPath(new URL("./engine-main.js", import.meta.url));
+  try {
+    const child = spawn(
+      process.execPath,
+      [program, "--report-fd", "3", "--until-end-of", "4", "--common-dir", commonDir],
+      {
+        cwd: commonDir,
+        detached: true,
+        env: engineEnvironment(environment, folder.hash),
+        stdio: ["ignore", logFile, logFile, "pipe", "pipe"],
+      },
+    );
+    return { report: await hearReport(child), child };
+  } finally {
+    closeSync(logFile);
+  }
+}
+
+function hearReport(child: ChildProcess): Promise<StartReport> {
+  return new Promise((resolve) => {
+    let text = "";
+    child.on("error", (error) =>
+      resolve({ outcome: "failed", error: { code: "ENGINE_UNREACHABLE", message: error.message, details: {} } }),
+    );
+    const pipe = child.stdio[3] as Socket;
+    pipe.setEncoding("utf8");
+    pipe.on("data", (chunk: string) => {
+      text += chunk;
+      // The engine's own children may hold the other end for a while: its line is enough.
+      if (text.includes("\n")) pipe.destroy();
+    });
+    pipe.on("error", () => undefined);
+    pipe.on("close", () => resolve(readStartReport(text)));
+  });
 }
 
 /** Past this a claim is one of a client that was killed. */

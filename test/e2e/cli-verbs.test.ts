@@ -195,14 +195,26 @@ describe("the engine's life", () => {
   test("serve runs it in the foreground: others use it, a second one is refused, Ctrl-C ends it in order", async () => {
     const serve = scene.start(["serve"]);
     await serve.says("listens on");
-    expect(await json("ps")).toMatchObject({ running: true, pid: serve.child.pid });
+    const { pid } = await json<{ pid: number }>("ps");
     await detach({ name: "served", tasks: [held("a")] });
     await untilState("served/a", "running");
     const second = await scene.run(["serve"]);
     expect([second.code, second.stderr]).toEqual([3, expect.stringContaining("another engine has this repository")]);
     serve.child.kill("SIGINT");
     expect((await serve.result).code).toBe(130);
+    expect(existsSync(`/proc/${pid}/fd/0`)).toBe(false);
     expect(await json("ps")).toMatchObject({ running: false });
+  });
+
+  test("B7: serve that is killed leaves no engine behind", async () => {
+    const serve = scene.start(["serve"]);
+    await serve.says("listens on");
+    const { pid } = await json<{ pid: number }>("ps");
+    await detach({ name: "served", tasks: [held("a")] });
+    await untilState("served/a", "running");
+    serve.child.kill("SIGKILL");
+    await until(() => !existsSync(`/proc/${pid}/fd/0`));
+    expect(await json("ps")).toMatchObject({ running: false, processes: [] });
   });
 
   test("M2: mcp answers a host over standard input and output, also behind --repo", async () => {

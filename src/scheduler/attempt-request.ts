@@ -111,9 +111,21 @@ function promptOf(
     lastWords,
     hasTools: backend.hasMcp,
     mayWrite: role.permissions !== "read",
+    failedChecks: openChecks(parts, task),
     step,
     mail,
   });
+}
+
+/** What its last merge on trial failed with, unless the first step has ended well since. */
+function openChecks({ store }: Parts, { planId, id }: TaskRecord): string | null {
+  const last = store.merges.listByTask(planId, id).at(-1);
+  if (last?.outcome !== "verify-failed" || last.endedAtMs === null) return null;
+  const { endedAtMs } = last;
+  const isAnswered = store.attempts
+    .listByTask(planId, id)
+    .some(({ step, outcome, startedAtMs }) => step === 0 && outcome === "succeeded" && startedAtMs >= endedAtMs);
+  return isAnswered ? null : last.verifyOutput;
 }
 
 interface Conversation {

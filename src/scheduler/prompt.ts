@@ -26,6 +26,8 @@ export interface PromptFacts {
   readonly mail: readonly Mail[];
   /** Whether the role may change files. */
   readonly mayWrite: boolean;
+  /** What the checks of its last merge on trial printed, while no turn of the first step has answered it. */
+  readonly failedChecks: string | null;
   /** Its place in the task's workflow; null without one. */
   readonly step: StepFacts | null;
 }
@@ -47,6 +49,7 @@ export function promptFor(facts: PromptFacts): string {
     rulesPart(facts),
     turn.kind === "start" ? null : handOverPart(facts),
     rejectedIn(facts),
+    checksIn(facts),
     mailPart(facts.mail),
   ]);
 }
@@ -83,6 +86,7 @@ function continuation(facts: PromptFacts): string {
     isReview ? reviewAgain({ ...facts, step }) : whyItGoesOn(facts),
     // Also where the attempt that was to be told of it was cut off before it had read it.
     isReview || turn.kind === "rejected" ? null : rejectedIn(facts),
+    isReview ? null : checksIn(facts),
     mailPart(facts.mail),
   ]);
 }
@@ -93,14 +97,22 @@ function rejectedIn({ step }: PromptFacts): string | null {
   return `# Your work was rejected\n${rejectedPart(step.openRejects)}`;
 }
 
+/** Also where the turn that was to repair it was cut off before it had read the output, or failed. */
+function checksIn({ turn, failedChecks }: PromptFacts): string | null {
+  if (failedChecks === null || turn.kind === "repair") return null;
+  return `# What is to be repaired
+${CHECKS_FAILED}
+
+${quoted(failedChecks, "checks")}`;
+}
+
+const CHECKS_FAILED =
+  "Your work was merged with the target branch on trial, and the checks failed there. Repair it in your worktree. The output of the checks:";
+
 function whyItGoesOn(facts: PromptFacts): string {
   const { spec, turn, mail, hasTools } = facts;
   if (turn.kind === "repair") {
-    return (
-      `Your work on "${spec.title}" was merged with the target branch on trial, and the checks failed there. ` +
-      "Repair it in your worktree. The output of the checks:\n\n" +
-      quoted(turn.note ?? "", "checks")
-    );
+    return `This is about your work on "${spec.title}". ${CHECKS_FAILED}\n\n${quoted(turn.note ?? "", "checks")}`;
   }
   const report = hasTools ? "call report_result again" : "say in a few sentences what you did";
   if (turn.kind === "rejected") {

@@ -4,6 +4,7 @@
  * is nobody's fault: the queue waits for it.
  */
 import { join } from "node:path";
+import { crashPoint } from "../crash-point.ts";
 import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
@@ -33,15 +34,18 @@ export async function verify(
   if (commands.length === 0) return null;
   const tryOn = (sha: string, what: string): Promise<Run> => runAll(parts, task, candidate, commands, sha, what);
 
+  crashPoint("verify-begun");
   let failed = await tryOn(candidate.candidateSha, "1");
   if (failed.passed) return null;
   if (failed.wasStopped || isStopping()) return { type: "again" };
+  crashPoint("verify-failed-once");
   failed = await tryOn(candidate.candidateSha, "2");
   if (failed.passed) {
     parts.log("warning", `verify of ${taskKey(task)} failed once and passed once: it is not reliable`, {});
     return null;
   }
   if (failed.wasStopped || isStopping()) return { type: "again" };
+  crashPoint("verify-failed-twice");
   const base = await tryOn(candidate.targetSha, "base");
   if (!base.passed && (base.wasStopped || isStopping())) return { type: "again" };
   if (!base.passed) {

@@ -194,6 +194,7 @@ const FACTS: PromptFacts = {
   lastWords: null,
   hasTools: true,
   mayWrite: true,
+  failedChecks: null,
   step: null,
   mail: [],
 };

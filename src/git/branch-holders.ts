@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { branchesHeld } from "./operation-under-way.ts";
 import type { RepositoryCore } from "./repository-core.ts";
-import { listWorktrees, readRecords } from "./worktree-records.ts";
+import { headRef } from "./refs.ts";
+import { readRecords } from "./worktree-records.ts";
 
 /** A worktree to which a branch matters. */
 export interface Holder {
@@ -17,18 +18,19 @@ export interface Holder {
 
 /** `ref` is the branch's full name. */
 export async function holdersOf(core: RepositoryCore, ref: string): Promise<Holder[]> {
-  const [listed, records] = await Promise.all([listWorktrees(core.place), readRecords(core.commonDir)]);
-  const heads = new Set(listed.filter((worktree) => worktree.branch === ref).map((worktree) => worktree.path));
-  const candidates = [
-    // The first of git's list is the main one, by a path that is wrong where the git folder lies elsewhere.
-    { path: core.mainWorktree, gitDir: core.commonDir, isOurs: false, isAtHead: listed[0]?.branch === ref },
-    ...records.map(({ path, gitDir, isOurs }) => ({
-      path: path ?? gitDir,
-      gitDir,
-      isOurs,
-      isAtHead: path !== null && heads.has(path),
-    })),
+  const records = await readRecords(core.commonDir);
+  const places = [
+    { path: core.mainWorktree, gitDir: core.commonDir, isOurs: false },
+    ...records.map(({ path, gitDir, isOurs }) => ({ path: path ?? gitDir, gitDir, isOurs })),
   ];
+  // Each worktree's own HEAD, as `git worktree list` reads it; one without a HEAD holds nothing.
+  const heads = await Promise.all(
+    places.map(async ({ gitDir }) => await headRef({ folder: gitDir, gitDir }).catch(() => null)),
+  );
+  const candidates = places.map((one, index) => ({
+    ...one,
+    isAtHead: heads[index] === ref && (index === 0 || one.path !== one.gitDir),
+  }));
   const held = await Promise.all(candidates.map(({ gitDir }) => branchesHeld(gitDir)));
   return candidates
     .filter(({ isAtHead }, index) => isAtHead || held[index]?.includes(ref) === true)

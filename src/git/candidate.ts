@@ -1,9 +1,10 @@
 /** Merges a task's branch with the target on paper: objects are made, no ref moves, no file is touched. */
 import { AppError } from "../errors.ts";
+import { changedPaths } from "./changes.ts";
 import type { CommitText } from "./commit-message.ts";
 import { commitTree } from "./leftovers.ts";
 import { pathText } from "./paths.ts";
-import { isAncestor } from "./refs.ts";
+import type { RepositoryCore } from "./repository-core.ts";
 import { git, runGit, splitAtNul, throwFailure, type GitPlace } from "./run-git.ts";
 
 /** Only `merge` yet: always a commit with two parents, the target first. */
@@ -19,7 +20,13 @@ export interface CandidateOptions {
 }
 
 export type Candidate =
-  | { readonly type: "candidate"; readonly sha: string; readonly treeSha: string }
+  | {
+      readonly type: "candidate";
+      readonly sha: string;
+      readonly treeSha: string;
+      /** What differs from the target. */
+      readonly paths: readonly string[];
+    }
   /** All of the branch is in the target already, or would change nothing there. */
   | { readonly type: "nothing" }
   | Conflict;
@@ -38,12 +45,13 @@ export interface ConflictedFile {
 }
 
 /** Repeating it gives another commit of the same tree. Throws GIT_FAILED for unknown commits or unrelated histories. */
-export async function buildCandidate(place: GitPlace, options: CandidateOptions): Promise<Candidate> {
+export async function buildCandidate(core: RepositoryCore, options: CandidateOptions): Promise<Candidate> {
+  const { place } = core;
   const { targetSha, branchSha, text, worktree } = options;
   const merged = await mergeUnlessIn(place, { targetSha, branchSha, ...(worktree === undefined ? {} : { worktree }) });
   if (merged.type !== "merged") return merged;
-  const sha = await commitTree(place, merged.treeSha, [targetSha, branchSha], text);
-  return { type: "candidate", sha, treeSha: merged.treeSha };
+  const sha = await commitTree(core, merged.treeSha, [targetSha, branchSha], text);
+  return { type: "candidate", sha, treeSha: merged.treeSha, paths: merged.paths };
 }
 
 /** Whether the target has all of the branch: merged, or squashed or rebased onto it by hand. */
@@ -57,25 +65,25 @@ export async function isWorkIn(
 async function mergeUnlessIn(
   place: GitPlace,
   { targetSha, branchSha, worktree }: Pick<CandidateOptions, "targetSha" | "branchSha" | "worktree">,
-): Promise<{ readonly type: "nothing" } | { readonly type: "merged"; readonly treeSha: string } | Conflict> {
-  if (await isAncestor(place, branchSha, targetSha)) return { type: "nothing" };
+): Promise<{ readonly type: "nothing" } | (Merged & { readonly paths: readonly string[] }) | Conflict> {
   const merged = await mergeOnPaper(worktree === undefined ? place : { folder: worktree }, targetSha, branchSha);
   if (merged.type === "conflict") {
     // Rebased by hand, and changed since: each commit has its like on the other side.
     const args = ["rev-list", "--count", "--cherry-pick", "--right-only", `${targetSha}...${branchSha}`, "--"];
     return (await git(place, args)) === "0" ? { type: "nothing" } : merged;
   }
-  // Squashed or rebased by hand: the merge would change nothing.
-  const tree = await git(place, ["rev-parse", "--verify", `${targetSha}^{tree}`]);
-  return tree === merged.treeSha ? { type: "nothing" } : merged;
+  // Merged already, or squashed or rebased by hand: the merge would change nothing.
+  const paths = await changedPaths(place, targetSha, merged.treeSha);
+  return paths.length === 0 ? { type: "nothing" } : { ...merged, paths: paths.map(pathText) };
+}
+
+interface Merged {
+  readonly type: "merged";
+  readonly treeSha: string;
 }
 
 /** Would the two merge? Leaves unreachable objects behind, nothing else. */
-export async function mergeOnPaper(
-  place: GitPlace,
-  targetSha: string,
-  branchSha: string,
-): Promise<{ readonly type: "merged"; readonly treeSha: string } | Conflict> {
+export async function mergeOnPaper(place: GitPlace, targetSha: string, branchSha: string): Promise<Merged | Conflict> {
   const args = ["merge-tree", "--write-tree", "--messages", "-z", targetSha, branchSha];
   const result = await runGit(place, args, { mutates: true });
   const fields = splitAtNul(result.stdout);

@@ -53,6 +53,12 @@ export async function changedFiles(place: GitPlace, base: string, head: string |
   return parseRawAndNumstat(fields);
 }
 
+/** Each path that differs between two commits or trees, both of a renamed file. Empty: the trees are the same. */
+export async function changedPaths(place: GitPlace, from: string, to: string): Promise<Buffer[]> {
+  const flags = ["-r", "--name-only", "--no-renames", "--no-commit-id", "--ignore-submodules=none", "-z"];
+  return await gitFields(place, ["diff-tree", ...flags, from, to]);
+}
+
 /** Files that git does not know and does not ignore; a nested repository is one entry that ends with `/`. */
 export async function untrackedFiles(place: GitPlace, pathspecs: readonly string[] = []): Promise<Buffer[]> {
   return await gitFields(place, ["ls-files", "--others", "--exclude-standard", "-z", "--", ...pathspecs]);

@@ -15,11 +15,28 @@ export async function configuredEmail(place: GitPlace): Promise<string | null> {
   return null;
 }
 
+/** So long what was read counts: a plan's tasks end one after another, and nobody changes their name meanwhile. */
+const KEEP_MS = 10_000;
+
+/** `identityVariables`, read at most every ten seconds. */
+export function identityReader(place: GitPlace): () => Promise<GitVariables> {
+  let known: { readonly variables: Promise<GitVariables>; readonly untilMs: number } | null = null;
+  return async () => {
+    if (known === null || performance.now() > known.untilMs) {
+      const variables = identityVariables(place);
+      known = { variables, untilMs: performance.now() + KEEP_MS };
+      // A failure is told to who asked, and not kept.
+      variables.catch(() => (known = null));
+    }
+    return await known.variables;
+  };
+}
+
 /**
  * Variables that fill in what the configuration lacks; git's own guess from the machine's name is not used, because it
  * differs between machines and fails on some.
  */
-export async function identityVariables(place: GitPlace): Promise<GitVariables> {
+async function identityVariables(place: GitPlace): Promise<GitVariables> {
   const pattern = "^(user|author|committer)\\.(name|email)$";
   const result = await runGit(place, ["config", "-z", "--get-regexp", pattern]);
   const settings = new Map<string, string>();

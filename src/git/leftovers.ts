@@ -4,14 +4,13 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
-import { untrackedFiles } from "./changes.ts";
+import { changedPaths, untrackedFiles } from "./changes.ts";
 import { commitMessage, type CommitText } from "./commit-message.ts";
 import type { GitVariables } from "./git-environment.ts";
-import { identityVariables } from "./identity.ts";
 import { pathText } from "./paths.ts";
 import { BRANCHES, mustChangeRefs } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
-import { git, gitFields, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
+import { git, runGit, splitAtNul, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
 import { settleOnBranch, type Obstructed, type TaskBranch } from "./task-branch.ts";
 
 export type TaskPlace = GitPlace & { readonly gitDir: string };
@@ -48,19 +47,59 @@ export async function commitAll(
   const settled = await settleOnBranch(core, place, task);
   if (settled.type === "obstructed") return settled;
   await waitForIndexLock(place.gitDir);
-  const { treeSha, nestedRepositories, unreadable } = await stageAll(place, {}, task.leaveOut ?? []);
+  const leaveOut = task.leaveOut ?? [];
   const { sha: headSha, broughtBackFrom } = settled;
-  const rest = { nestedRepositories, unreadable, broughtBackFrom };
-  if (treeSha === (await treeOf(place, headSha))) return { type: "nothing", sha: headSha, files: [], ...rest };
-  const sha = await commitTree(place, treeSha, [headSha], text);
+  const { isClean, nested } = await lookAtWork(place, leaveOut);
+  const nestedRepositories = nested.map(pathText);
+  const nothing = { type: "nothing", sha: headSha, files: [], nestedRepositories, broughtBackFrom } as const;
+  if (isClean) return { ...nothing, unreadable: null };
+  const { treeSha, unreadable } = await stageAll(place, {}, leaveOut, nested);
+  const names = await changedPaths(place, headSha, treeSha);
+  if (names.length === 0) return { ...nothing, unreadable };
+  const sha = await commitTree(core, treeSha, [headSha], text);
   await mustChangeRefs(
     place,
     [{ ref: BRANCHES + task.branch, to: sha, expected: headSha }],
     "orchestrator: commit what was left uncommitted",
   );
   crashPoint("attempt-work-committed");
-  const names = await gitFields(place, ["diff-tree", "-r", "--name-only", "--no-commit-id", "-z", headSha, sha]);
-  return { type: "committed", sha, files: names.map(pathText), ...rest };
+  return { type: "committed", sha, files: names.map(pathText), nestedRepositories, unreadable, broughtBackFrom };
+}
+
+interface Look {
+  /** There is nothing to commit. */
+  readonly isClean: boolean;
+  /** Repositories inside the worktree that git does not know; each name ends with `/`. */
+  readonly nested: readonly Buffer[];
+}
+
+/** What differs from HEAD, in one look: most worktrees that go have nothing left, and need no second. */
+export async function lookAtWork(place: TaskPlace, leaveOut: readonly string[]): Promise<Look> {
+  const args = ["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"];
+  const result = await runGit(place, args);
+  // What git complains of is for those to judge who take everything and tell what they could not read.
+  if (result.exitCode !== 0 || result.stderr !== "") return { isClean: false, nested: await nestedIn(place) };
+  const isLent = (path: string): boolean => leaveOut.some((name) => path === name || path.startsWith(`${name}/`));
+  const entries = splitAtNul(result.stdout).filter((entry) => !(isUntracked(entry) && isLent(pathOf(entry))));
+  const nested = entries.filter((entry) => isUntracked(entry) && entry.at(-1) === SLASH);
+  return { isClean: nested.length === entries.length, nested: nested.map((entry) => entry.subarray(STATUS_LENGTH)) };
+}
+
+const SLASH = 0x2f;
+
+/** `XY `, before the path: git-status(1), short format. */
+const STATUS_LENGTH = 3;
+
+function isUntracked(entry: Buffer): boolean {
+  return entry.subarray(0, STATUS_LENGTH).toString("latin1") === "?? ";
+}
+
+function pathOf(entry: Buffer): string {
+  return entry.subarray(STATUS_LENGTH).toString("utf8");
+}
+
+async function nestedIn(place: TaskPlace): Promise<Buffer[]> {
+  return (await untrackedFiles(place)).filter((path) => path.at(-1) === SLASH);
 }
 
 /**
@@ -69,6 +108,7 @@ export async function commitAll(
  * WORKTREE_FAILED or GIT_FAILED when something could not be read: what is not saved must not be deleted.
  */
 export async function snapshotAll(
+  core: RepositoryCore,
   place: TaskPlace,
   headSha: string,
   text: CommitText,
@@ -78,51 +118,60 @@ export async function snapshotAll(
   await rm(`${indexFile}.lock`, { force: true });
   await copyFile(join(place.gitDir, "index"), indexFile).catch(() => undefined);
   try {
-    const { treeSha, unreadable } = await stageAll(place, { GIT_INDEX_FILE: indexFile }, leaveOut);
+    const nested = await nestedIn(place);
+    const { treeSha, unreadable } = await stageAll(place, { GIT_INDEX_FILE: indexFile }, leaveOut, nested);
     if (unreadable !== null) {
       throw new AppError("WORKTREE_FAILED", `Work in ${place.folder} can't be saved, so it stays: ${unreadable}`);
     }
     if (treeSha === (await treeOf(place, headSha))) return null;
-    return await commitTree(place, treeSha, [headSha], text);
+    return await commitTree(core, treeSha, [headSha], text);
   } finally {
     await rm(indexFile, { force: true });
   }
 }
 
 /** What only the index of a worktree holds, whose files are gone. null when it holds nothing beyond HEAD. */
-export async function snapshotIndex(place: TaskPlace, headSha: string, text: CommitText): Promise<string | null> {
+export async function snapshotIndex(
+  core: RepositoryCore,
+  place: TaskPlace,
+  headSha: string,
+  text: CommitText,
+): Promise<string | null> {
   const result = await runGit(place, ["write-tree"], { mutates: true });
   // An index in the middle of a conflict, or half written when its git was killed.
   if (result.exitCode !== 0) return null;
   const treeSha = result.stdout.toString("utf8").trim();
-  return treeSha === (await treeOf(place, headSha)) ? null : await commitTree(place, treeSha, [headSha], text);
+  return treeSha === (await treeOf(place, headSha)) ? null : await commitTree(core, treeSha, [headSha], text);
 }
 
 /** Makes a commit object; no ref moves. */
 export async function commitTree(
-  place: GitPlace,
+  core: RepositoryCore,
   treeSha: string,
   parents: readonly string[],
   text: CommitText,
 ): Promise<string> {
   const args = ["commit-tree", treeSha, ...parents.flatMap((parent) => ["-p", parent]), "-F", "-"];
-  const variables = await identityVariables(place);
+  const variables = await core.identity();
   const settings = ["i18n.commitEncoding=UTF-8"];
-  return await git(place, args, { input: commitMessage(text), variables, settings, mutates: true });
+  return await git(core.place, args, { input: commitMessage(text), variables, settings, mutates: true });
 }
 
-export async function treeOf(place: GitPlace, sha: string): Promise<string> {
+async function treeOf(place: GitPlace, sha: string): Promise<string> {
   return await git(place, ["rev-parse", "--verify", `${sha}^{tree}`]);
 }
 
 interface Staged {
   readonly treeSha: string;
-  readonly nestedRepositories: string[];
   readonly unreadable: string | null;
 }
 
-async function stageAll(place: TaskPlace, variables: GitVariables, leaveOut: readonly string[]): Promise<Staged> {
-  const nested = (await untrackedFiles(place)).filter((path) => path.at(-1) === 0x2f);
+async function stageAll(
+  place: TaskPlace,
+  variables: GitVariables,
+  leaveOut: readonly string[],
+  nested: readonly Buffer[],
+): Promise<Staged> {
   const left = [...nested.map((path) => path.subarray(0, -1)), ...leaveOut.map((path) => Buffer.from(path))];
   const pathspecs = [Buffer.from("."), ...left.map((path) => Buffer.concat([Buffer.from(EXCLUDED), path]))];
   const args = ["add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul"];
@@ -133,7 +182,6 @@ async function stageAll(place: TaskPlace, variables: GitVariables, leaveOut: rea
   const treeSha = await git(place, ["write-tree"], { variables, mutates: true });
   return {
     treeSha,
-    nestedRepositories: nested.map(pathText),
     unreadable: added.exitCode === 0 ? null : wordsOf(added),
   };
 }

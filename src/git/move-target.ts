@@ -9,9 +9,9 @@
 import { holdersOf, type Holder } from "./branch-holders.ts";
 import { abortingCommand, finishingCommand, operationUnderWay } from "./operation-under-way.ts";
 import { shellWord } from "./paths.ts";
-import { BRANCHES, branchTip, changeRefs, headRef, isAncestor, resolveCommit, shortBranch } from "./refs.ts";
+import { BRANCHES, branchTip, changeRefs, headRef, isAncestor, linkedRef, resolveCommit, shortBranch } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
-import { git, runGit, wordsOf, type GitPlace } from "./run-git.ts";
+import { runGit, wordsOf, type GitPlace } from "./run-git.ts";
 
 export interface MoveOptions {
   /** Short name of the branch. */
@@ -57,12 +57,9 @@ export async function moveTarget(core: RepositoryCore, options: MoveOptions): Pr
   const now = await branchTip(core.place, target);
   if (now === to) return { type: "moved", how: "already" };
   if (now !== from) return { type: "base-moved", now };
-  if (!(await isAncestor(core.place, from, to))) {
-    return refuse("not-a-fast-forward", `${to} does not contain ${from}.`, `git log --oneline ${from}..${to}`, null);
-  }
   const ref = BRANCHES + target;
-  const full = await git(core.place, ["rev-parse", "--symbolic-full-name", ref]);
-  if (full !== ref) {
+  const full = await linkedRef(core.place, ref);
+  if (full !== null) {
     return refuse(
       "git-refused",
       `${ref} is a symbolic ref to ${full}.`,
@@ -107,6 +104,7 @@ function obstacleAmong(checkouts: readonly Holder[], target: string): MoveRefuse
 
 async function moveRef(core: RepositoryCore, options: MoveOptions): Promise<MoveOutcome> {
   const { target, from, to } = options;
+  if (!(await isAncestor(core.place, from, to))) return noFastForward(options);
   const change = { ref: BRANCHES + target, to, expected: from };
   const outcome = await changeRefs(core.place, [change], "orchestrator: merge");
   if (outcome.type === "done") return (await undoUnderCheckout(core, options)) ?? { type: "moved", how: "ref" };
@@ -155,7 +153,13 @@ async function fastForward(core: RepositoryCore, options: MoveOptions, checkout:
   }
   if (tip !== options.from) return { type: "base-moved", now: tip };
   if (headAfter !== BRANCHES + target) return await otherBranchMoved(place, checkout, target, headAfter, to);
+  // git has refused that itself; this is only to call it by its name.
+  if (!(await isAncestor(core.place, options.from, to))) return noFastForward(options);
   return refusalFrom(wordsOf({ ...result, stdout: result.stdout }), checkout, to);
+}
+
+function noFastForward({ from, to }: MoveOptions): MoveRefused {
+  return refuse("not-a-fast-forward", `${to} does not contain ${from}.`, `git log --oneline ${from}..${to}`, null);
 }
 
 function checkoutChanged(checkout: Holder, target: string, head: string | null): MoveRefused {

@@ -5,20 +5,20 @@
 import { existsSync } from "node:fs";
 import { readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { untrackedFiles } from "./changes.ts";
 import type { TaskPlace } from "./leftovers.ts";
 import { pathText } from "./paths.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, gitFields, runGit, splitAtNul } from "./run-git.ts";
 import { moveAside } from "./worktree-folders.ts";
 
-/** Answers where they are now. Submodules without anything of their own stay, and go with the worktree. */
+/** `nested`: as `lookAtWork` found them. Answers where they are now. Submodules without anything of their own stay, and go with the worktree. */
 export async function moveNestedAside(
   core: RepositoryCore,
   place: TaskPlace,
   task: { readonly planId: string; readonly taskId: string },
+  nested: readonly Buffer[],
 ): Promise<string[]> {
-  const made = (await untrackedFiles(place)).filter((path) => path.at(-1) === 0x2f).map((path) => path.subarray(0, -1));
+  const made = nested.map((path) => path.subarray(0, -1));
   const submodules = await submodulesWithWork(place);
   const moved: string[] = [];
   for (const path of [...made, ...submodules]) {

@@ -57,9 +57,8 @@ function isUsable(record: WorktreeRecord): boolean {
 async function checkOut(place: GitPlace, gitDir: string, sha: string): Promise<void> {
   await rm(join(gitDir, "index.lock"), { force: true });
   if (operationUnderWay(gitDir) !== null) throw new AppError("WORKTREE_FAILED", "An operation is under way in it.");
-  // Detach first: a reset would move a branch that a check has switched to.
+  // Index and files as `reset --hard` makes them; that would also move a branch that a check has switched to.
   await git(place, ["checkout", "--force", "--detach", sha], { mutates: true });
-  await git(place, ["reset", "--hard", sha], { mutates: true });
   // Twice -f: also repositories that a check cloned into it.
   await git(place, ["clean", "-ffdq"], { mutates: true });
   if ((await headRef(place)) === null && (await resolveCommit(place, "HEAD")) === sha) return;

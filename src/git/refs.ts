@@ -1,5 +1,6 @@
 /** Names and values of refs: asking, moving with the old value as a condition, refusing bad names. */
-import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { lstat, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AppError } from "../errors.ts";
 import { git, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
@@ -8,6 +9,12 @@ import { git, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts"
 const OBJECT_NAME = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/;
 
 export const BRANCHES = "refs/heads/";
+
+/** HEAD's file, where it names a branch. */
+const SYMBOLIC = /^ref: (refs\/heads\/[^\n]+)\n$/;
+
+/** A name that means only this ref, and one that all worktrees share. */
+const PLAIN_REF = /^refs\/(?:heads|orchestrator)\/[^\0-\x20\x7f~^:?*[\\]+$/;
 
 export interface RefChange {
   readonly ref: string;
@@ -28,8 +35,8 @@ export type RefOutcome =
 export async function resolveCommit(place: GitPlace, name: string): Promise<string | null> {
   if (name === "" || name.startsWith("-") || name.includes("\0")) return null;
   // What a branch names is a commit, so there is nothing to peel.
-  const written = name === "HEAD" || name.startsWith(BRANCHES) ? await readRef(place, name) : null;
-  if (written !== null) return written;
+  const written = name === "HEAD" || name.startsWith(BRANCHES) ? await readRef(place, name) : undefined;
+  if (written !== undefined) return written;
   const result = await runGit(place, ["rev-parse", "--verify", "--quiet", `${name}^{commit}`]);
   const sha = result.stdout.toString("utf8").trim();
   return result.exitCode === 0 && OBJECT_NAME.test(sha) ? sha : null;
@@ -42,7 +49,7 @@ export async function branchTip(place: GitPlace, branch: string): Promise<string
 /** The full ref HEAD points to, also one that does not exist yet; null when detached. */
 export async function headRef(place: GitPlace): Promise<string | null> {
   const written = await readHead(place);
-  if (written !== null) return written;
+  if (written !== undefined) return written;
   const result = await runGit(place, ["symbolic-ref", "--quiet", "HEAD"]);
   if (result.exitCode === 0) return result.stdout.toString("utf8").trim();
   if (result.exitCode === 1) return null;
@@ -50,32 +57,57 @@ export async function headRef(place: GitPlace): Promise<string | null> {
 }
 
 /**
- * The branch that the file HEAD names. Null for all that is not this plain (detached, a reftable's `.invalid`, a link to
- * another folder): then git is asked, which costs a hundred times as much.
+ * The branch that the file HEAD names; null when it names a commit. Undefined for all that is not this plain (a
+ * reftable's `.invalid`, a link to another file): then git is asked, which costs a hundred times as much.
  */
-async function readHead(place: GitPlace): Promise<string | null> {
-  const ref = /^ref: (refs\/heads\/[^\n]+)\n$/.exec(await readOrEmpty(gitDirOf(place), "HEAD"))?.[1] ?? null;
-  return ref === "refs/heads/.invalid" ? null : ref;
+async function readHead(place: GitPlace): Promise<string | null | undefined> {
+  const gitDir = gitDirOf(place);
+  const text = await readOrEmpty(gitDir, "HEAD");
+  const ref = SYMBOLIC.exec(text)?.[1];
+  if (ref !== undefined) return ref === "refs/heads/.invalid" ? undefined : ref;
+  if (!OBJECT_NAME.test(text.trimEnd())) return undefined;
+  return (await lstat(join(gitDir, "HEAD"))).isFile() ? null : undefined;
 }
 
 /**
- * What a branch's or HEAD's own file says: refs are asked for some twenty times a task. git replaces these files whole,
- * and they count before packed refs. Null for all that is not a plain file with an object's name: then git is asked.
+ * What the files say of HEAD, a branch or a ref of ours: refs are asked for some twenty times a task. A ref's own file
+ * counts before the packed ones, and git replaces either whole; it packs a ref before it deletes its file, so who looks
+ * in that order misses none. Null: there is none. Undefined for all that is not this plain: then git is asked.
  */
-async function readRef(place: GitPlace, name: string): Promise<string | null> {
+async function readRef(place: GitPlace, name: string): Promise<string | null | undefined> {
   const gitDir = gitDirOf(place);
-  let text: string;
   if (name === "HEAD") {
-    text = await readOrEmpty(gitDir, "HEAD");
-    const ref = /^ref: (refs\/heads\/[^\n]+)\n$/.exec(text)?.[1];
-    if (ref !== undefined) return await readRef(place, ref);
-  } else {
-    if (name.split("/").includes("..")) return null;
-    const common = (await readOrEmpty(gitDir, "commondir")).trim();
-    text = await readOrEmpty(common === "" ? gitDir : resolve(gitDir, common), name);
+    const text = await readOrEmpty(gitDir, "HEAD");
+    const ref = SYMBOLIC.exec(text)?.[1];
+    return ref === undefined ? nameIn(text) : await readRef(place, ref);
   }
+  if (!PLAIN_REF.test(name) || /\.\.|@\{|\/\.|\/\/|\/$|\.lock(\/|$)/.test(name)) return undefined;
+  const common = (await readOrEmpty(gitDir, "commondir")).trim();
+  const commonDir = common === "" ? gitDir : resolve(gitDir, common);
+  const own = await readIfThere(join(commonDir, name));
+  if (own !== null) return own === undefined ? undefined : nameIn(own);
+  // A reftable's repository keeps nothing in files, and a folder that is none of git's says nothing either.
+  if (existsSync(join(commonDir, "reftable")) || !existsSync(join(commonDir, "refs"))) return undefined;
+  const packed = await readIfThere(join(commonDir, "packed-refs"));
+  if (packed === undefined) return undefined;
+  const end = packed?.indexOf(` ${name}\n`) ?? -1;
+  return packed === null || end === -1 ? null : nameIn(packed.slice(packed.lastIndexOf("\n", end) + 1, end));
+}
+
+function nameIn(text: string): string | undefined {
   const sha = text.trimEnd();
-  return OBJECT_NAME.test(sha) ? sha : null;
+  return OBJECT_NAME.test(sha) ? sha : undefined;
+}
+
+/** Null: no such file. Undefined: who knows. */
+async function readIfThere(file: string): Promise<string | null | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (thrown) {
+    const code = thrown instanceof Error && "code" in thrown ? thrown.code : null;
+    // An empty folder is left where a branch `a/b` was; git does not count it either.
+    return code === "ENOENT" || code === "EISDIR" || code === "ENOTDIR" ? null : undefined;
+  }
 }
 
 function gitDirOf({ folder, gitDir }: GitPlace): string {
@@ -90,8 +122,9 @@ export function shortBranch(ref: string): string {
   return ref.startsWith(BRANCHES) ? ref.slice(BRANCHES.length) : ref;
 }
 
-/** True when `ancestor` is `descendant` or is reachable from it. Throws GIT_FAILED for unknown commits. */
+/** True when `ancestor` is `descendant` or is reachable from it. Throws GIT_FAILED for two that are not both known. */
 export async function isAncestor(place: GitPlace, ancestor: string, descendant: string): Promise<boolean> {
+  if (ancestor === descendant && OBJECT_NAME.test(ancestor)) return true;
   const args = ["rev-list", "--count", "--max-count=1", ancestor, `^${descendant}`, "--"];
   return (await git(place, args)) === "0";
 }
@@ -149,10 +182,18 @@ function commandFor({ ref, to, expected }: RefChange, now: string | null): strin
   return old === null ? `create ${ref}\0${to}\0` : `update ${ref}\0${to}\0${old}\0`;
 }
 
+/** The full name of the ref that `ref` is a link to; null when it is none. */
+export async function linkedRef(place: GitPlace, ref: string): Promise<string | null> {
+  // A file that holds an object's name, and a packed ref, are no links.
+  if (typeof (await readRef(place, ref)) === "string") return null;
+  const full = await git(place, ["rev-parse", "--symbolic-full-name", ref]);
+  return full === ref ? null : full;
+}
+
 /** The object that the ref names, a tag or a tree too. */
 async function refValue(place: GitPlace, ref: string): Promise<string | null> {
-  const written = ref.startsWith(BRANCHES) ? await readRef(place, ref) : null;
-  if (written !== null) return written;
+  const written = await readRef(place, ref);
+  if (written !== undefined) return written;
   const result = await runGit(place, ["rev-parse", "--verify", "--quiet", ref]);
   return result.exitCode === 0 ? result.stdout.toString("utf8").trim() : null;
 }

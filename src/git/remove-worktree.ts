@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { crashPoint } from "../crash-point.ts";
 import { holdersOf } from "./branch-holders.ts";
 import { keepCommit, type KeptRef } from "./kept-refs.ts";
-import { snapshotAll, snapshotIndex, type TaskPlace } from "./leftovers.ts";
+import { lookAtWork, snapshotAll, snapshotIndex, type TaskPlace } from "./leftovers.ts";
 import { moveNestedAside } from "./nested-repositories.ts";
 import { BRANCHES, branchTip, isAncestor, mustChangeRefs, resolveCommit } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
@@ -67,18 +67,29 @@ export async function saveWork(
   const place: TaskPlace = { folder: isThere ? (record.path ?? record.gitDir) : record.gitDir, gitDir: record.gitDir };
   if ((await resolveCommit(place, "HEAD")) === null) await settleOnBranch(core, place, mark);
   const headSha = (await resolveCommit(place, "HEAD")) ?? mark.startSha;
-  if (isThere) keptFolders.push(...(await moveNestedAside(core, place, mark)));
-  const text = {
-    subject: `Keep uncommitted work of ${mark.planId}/${mark.taskId}`,
-    trailers: { planId: mark.planId, taskId: mark.taskId },
-  };
-  const saved = isThere
-    ? await snapshotAll(place, headSha, text, mark.leaveOut ?? [])
-    : await snapshotIndex(place, headSha, text);
+  const look = isThere ? await lookAtWork(place, mark.leaveOut ?? []) : null;
+  if (look !== null) keptFolders.push(...(await moveNestedAside(core, place, mark, look.nested)));
+  const saved = await saveUncommitted(core, place, mark, headSha, look);
   const tip = await branchTip(place, mark.branch);
   const isHeadOnBranch = tip !== null && (await isAncestor(place, headSha, tip));
   const sha = saved ?? (isHeadOnBranch ? null : headSha);
   if (sha !== null) kept.push(await keepCommit(core.place, mark, sha, "orchestrator: the worktree is removed"));
+}
+
+/** `look`: what the folder holds; null when it is gone. */
+async function saveUncommitted(
+  core: RepositoryCore,
+  place: TaskPlace,
+  mark: WorktreeMark & { readonly kind: "task" },
+  headSha: string,
+  look: { readonly isClean: boolean } | null,
+): Promise<string | null> {
+  const text = {
+    subject: `Keep uncommitted work of ${mark.planId}/${mark.taskId}`,
+    trailers: { planId: mark.planId, taskId: mark.taskId },
+  };
+  if (look === null) return await snapshotIndex(core, place, headSha, text);
+  return look.isClean ? null : await snapshotAll(core, place, headSha, text, mark.leaveOut ?? []);
 }
 
 async function deleteBranch(

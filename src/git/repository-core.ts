@@ -1,4 +1,5 @@
 /** What the parts of this folder share: where the repository is and the turns its commands take. Made by `openRepository`. */
+import type { GitVariables } from "./git-environment.ts";
 import type { GitPlace } from "./run-git.ts";
 
 export interface RepositoryCore {
@@ -10,6 +11,8 @@ export interface RepositoryCore {
   readonly worktreesFolder: string;
   /** For commands about refs and objects, which no checked-out file may influence. */
   readonly place: GitPlace;
+  /** Who the engine's commits are by. */
+  readonly identity: () => Promise<GitVariables>;
   /** Runs changes of this repository one after another. Not reentrant. */
   readonly mutate: <Result>(work: () => Promise<Result>) => Promise<Result>;
   /**

@@ -28,7 +28,7 @@ import {
 } from "./candidate.ts";
 import { changedFiles, diffText, mergeBase, type ChangedFile, type DiffOptions, type DiffText } from "./changes.ts";
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
-import { configuredEmail } from "./identity.ts";
+import { configuredEmail, identityReader } from "./identity.ts";
 import { listKept, type KeptRef } from "./kept-refs.ts";
 import { moveTarget, type MoveOptions, type MoveOutcome } from "./move-target.ts";
 import { deleteQueueWorktree, deleteQueueWorktrees, queueWorktreeAt } from "./queue-worktrees.ts";
@@ -61,12 +61,14 @@ export async function openRepository(path: string, options: OpenOptions): Promis
   const { commonDir, mainWorktree } = await locate(folder);
   const mutate = pLimit(1);
   const moveInTurn = pLimit(1);
+  // The folder is named, not looked for: safe.bareRepository may forbid the latter inside a git folder.
+  const place: GitPlace = { folder: commonDir, gitDir: commonDir };
   const core: RepositoryCore = {
     commonDir,
     mainWorktree,
     worktreesFolder: await folderFor(options.worktreesRoot, mainWorktree, commonDir),
-    // The folder is named, not looked for: safe.bareRepository may forbid the latter inside a git folder.
-    place: { folder: commonDir, gitDir: commonDir },
+    place,
+    identity: identityReader(place),
     mutate: (work) => mutate(work),
     moveInTurn: (work) => moveInTurn(work),
   };
@@ -223,7 +225,7 @@ export class Repository {
 
   /** See candidate.ts. */
   async buildCandidate(options: CandidateOptions): Promise<Candidate> {
-    return await buildCandidate(this.#core.place, options);
+    return await buildCandidate(this.#core, options);
   }
 
   /** See candidate.ts. */

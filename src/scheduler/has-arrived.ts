@@ -5,5 +5,8 @@ import type { Parts } from "./parts.ts";
  * reset away, is collected as garbage one day.
  */
 export async function hasArrived({ repository }: Parts, sha: string, targetSha: string): Promise<boolean> {
-  return (await repository.resolve(sha)) !== null && (await repository.isAncestor(sha, targetSha));
+  // A chain's dependency is most often the target's very tip, as git just told it.
+  return (
+    sha === targetSha || ((await repository.resolve(sha)) !== null && (await repository.isAncestor(sha, targetSha)))
+  );
 }

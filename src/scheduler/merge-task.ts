@@ -112,7 +112,7 @@ async function run(merge: Merge): Promise<MergeEnd> {
       );
     }
     if (!task.isApproved) {
-      const why = await whyApproval(parts, task, { targetSha, branchSha, candidateSha: candidate.sha });
+      const why = await whyApproval(parts, task, { targetSha, branchSha, paths: candidate.paths });
       if (why !== null) return waitFor("approval", why, `orchestrator approve ${taskKey(task)}`);
     }
     crashPoint("merge-candidate-made");

@@ -5,17 +5,18 @@ import { taskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
 import type { WorktreeSettings } from "./settings.ts";
 
-interface MergeShas {
+interface MergeFacts {
   readonly targetSha: string;
   readonly branchSha: string;
-  readonly candidateSha: string;
+  /** What the merge would change on the target, both paths of a renamed file. */
+  readonly paths: readonly string[];
 }
 
 /** Why a person has to approve the merge first; null: nobody needs to. */
-export async function whyApproval(parts: Parts, task: TaskRecord, shas: MergeShas): Promise<string | null> {
-  const { targetSha, branchSha, candidateSha } = shas;
+export async function whyApproval(parts: Parts, task: TaskRecord, merge: MergeFacts): Promise<string | null> {
+  const { targetSha, branchSha, paths } = merge;
   const look = `(look at it: orchestrator diff ${taskKey(task)})`;
-  const sensitive = await sensitiveChanges(parts, targetSha, candidateSha);
+  const sensitive = await sensitiveAmong(parts, paths);
   if (sensitive.length > 0) return `it changes what runs on your machine: ${shown(sensitive)} ${look}`;
   const brought = await broughtIn(parts, task, targetSha, branchSha);
   if (brought.length === 0) return null;
@@ -23,17 +24,11 @@ export async function whyApproval(parts: Parts, task: TaskRecord, shas: MergeSha
 }
 
 /** Files that are run or obeyed on the user's machine without a look: our own config, and hooks that are in the tree. */
-async function sensitiveChanges(parts: Parts, from: string, to: string): Promise<string[]> {
-  const files = await parts.repository.changedFiles(from, to);
+async function sensitiveAmong(parts: Parts, paths: readonly string[]): Promise<string[]> {
   const hooks = await trackedHooks(parts.repository);
   const folders = [".orchestrator", ".husky", ...hooks].map((folder) => folder.toLowerCase());
-  return (
-    files
-      .flatMap((file) => [file.path, file.previousPath ?? file.path])
-      .filter((path, index, all) => all.indexOf(path) === index)
-      // A link in the place of the folder is as good as a change of all in it; some file systems don't tell case apart.
-      .filter((path) => folders.some((folder) => lies(`${path.toLowerCase()}/`, folder)))
-  );
+  // A link in the place of the folder is as good as a change of all in it; some file systems don't tell case apart.
+  return paths.filter((path) => folders.some((folder) => lies(`${path.toLowerCase()}/`, folder)));
 }
 
 /** Of hooks in the root itself only what lies right there is one. */

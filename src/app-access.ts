@@ -122,22 +122,33 @@ export class AppAccess {
     this.#pinned.delete(planId);
   }
 
-  /** Throws AGENT_CLI_MISSING when the CLI of a task's provider is not installed: before anything has happened. */
+  /** Throws AGENT_CLI_MISSING when no CLI of a step's providers is installed: before anything has happened. */
   async checkAgents(settings: CurrentSettings, tasks: readonly TaskSpec[]): Promise<void> {
     const path = this.parts.baseEnvironment()["PATH"] ?? "";
-    const names = new Set(
-      tasks.flatMap((task) => workflowOf(settings.plan, task).steps.map(({ provider }) => provider)),
+    const steps = tasks.flatMap((task) => workflowOf(settings.plan, task).steps);
+    const chains = new Map(
+      steps.map(({ provider, otherProviders = [] }) => [
+        [provider, ...otherProviders].join("\n"),
+        [provider, ...otherProviders],
+      ]),
     );
-    for (const name of names) {
-      const provider = settings.plan.providers[name];
-      if (provider === undefined) {
-        throw new AppError(
-          "AGENT_CLI_MISSING",
-          "no agent CLI was found on PATH (claude, codex or goose): install one, name one in the config (providers.*.command), or use the agent `command`",
-        );
+    for (const chain of chains.values()) await this.#findOneOf(chain, settings.plan, path);
+  }
+
+  /** One is enough to begin: where another is missing, tasks don't go there. Of several misses the first is told. */
+  async #findOneOf(chain: readonly string[], { providers }: PlanSettings, path: string): Promise<void> {
+    let firstMiss: unknown = null;
+    for (const name of chain) {
+      const provider = providers[name];
+      try {
+        if (provider === undefined) throw noAgentFound();
+        await this.parts.backend(provider.kind).locate(provider, provider.env["PATH"] ?? path);
+        return;
+      } catch (thrown) {
+        firstMiss ??= thrown;
       }
-      await this.parts.backend(provider.kind).locate(provider, provider.env["PATH"] ?? path);
     }
+    throw firstMiss;
   }
 
   /** The client that `questions.elicit` names now; null: none. */
@@ -262,6 +273,13 @@ export class AppAccess {
   nameOf(task: { readonly planId: string; readonly id: string }): TaskKey {
     return taskKey(task);
   }
+}
+
+function noAgentFound(): AppError {
+  return new AppError(
+    "AGENT_CLI_MISSING",
+    "no agent CLI was found on PATH (claude, codex or goose): install one, name one in the config (providers.*.command), or use the agent `command`",
+  );
 }
 
 function hasEnded(plan: PlanNode): boolean {

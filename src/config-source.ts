@@ -11,7 +11,7 @@ import {
   orchestratorHome,
   projectConfigPath,
   resolveAutoProvider,
-  resolveProvider,
+  resolveProviders,
   type Config,
   type LoadedConfig,
   worktreesRoot,
@@ -99,7 +99,7 @@ export class ConfigSource {
       plan: planSettings(config, path),
       limitAgents: config.limits.agents,
       isLimitLeftOpen: this.isLimitLeftOpen(),
-      warnings,
+      warnings: [...warnings, ...leftOutOfChains(config, path)],
     };
   }
 
@@ -171,9 +171,11 @@ export function planSettings(config: Config, path: string): PlanSettings {
   const roles: Record<string, RoleSettings> = {};
   for (const [name, role] of Object.entries(config.roles)) {
     const { model, systemPrompt, tools, permissions } = role;
+    const [provider = "", ...otherProviders] = resolveProviders(role, automatic, isInstalled);
     roles[name] = {
       name,
-      provider: resolveProvider(role, automatic, isInstalled) ?? "",
+      provider,
+      ...(otherProviders.length === 0 ? {} : { otherProviders }),
       model,
       systemPrompt,
       tools,
@@ -194,6 +196,16 @@ export function planSettings(config: Config, path: string): PlanSettings {
     proposals: config.proposals,
     startsAlone: true,
   };
+}
+
+/** A list of providers is of those that are installed when the plan is made: who counts on one that is not is told. */
+function leftOutOfChains(config: Config, path: string): string[] {
+  return Object.entries(config.roles).flatMap(([name, { provider }]) => {
+    if (!Array.isArray(provider)) return [];
+    const missing = provider.filter((one) => !isOnPath(config.providers[one]?.command ?? one, path));
+    if (missing.length === 0 || missing.length === provider.length) return [];
+    return [`agents.${name}.provider: ${missing.join(", ")} is not installed, so this plan's tasks never go there`];
+  });
 }
 
 function questionSettings({ holdSeconds, route, parentSeconds, deadlines }: Config["questions"]): QuestionSettings {

@@ -1,5 +1,6 @@
 /** What is said of a plan that was made, and of one that only would be. */
 import type { CreatePlanOutput } from "../operations/create-plan.ts";
+import { providersOf } from "../operations/task-words.ts";
 import { styled, type Line } from "./styled.ts";
 
 type Task = CreatePlanOutput["tasks"][number];
@@ -24,7 +25,7 @@ export function renderDryRun(created: CreatePlanOutput): Line[] {
     lines.push([
       "  ",
       styled(task.id, "bold"),
-      `: ${task.agent} (${task.provider}${model}, ${task.permissions})${(task.laterSteps ?? []).map(laterStep).join("")}${after}`,
+      `: ${task.agent} (${providersOf(task, model)}, ${task.permissions})${(task.laterSteps ?? []).map(laterStep).join("")}${after}`,
     ]);
   }
   const left = created.total - created.tasks.length;
@@ -32,8 +33,8 @@ export function renderDryRun(created: CreatePlanOutput): Line[] {
   return lines;
 }
 
-function laterStep({ agent, provider, model, permissions }: NonNullable<Task["laterSteps"]>[number]): string {
-  return ` → ${agent} (${provider}${model === null ? "" : ` ${model}`}, ${permissions})`;
+function laterStep(step: NonNullable<Task["laterSteps"]>[number]): string {
+  return ` → ${step.agent} (${providersOf(step, step.model === null ? "" : ` ${step.model}`)}, ${step.permissions})`;
 }
 
 function warnings(texts: readonly string[]): Line[] {

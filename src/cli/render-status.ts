@@ -1,5 +1,6 @@
 /** Plans and tasks as lists: values in, lines out. Given a width, every line fits it. */
 import type { PlanStatus, TaskDetail, TaskLine, TaskStatusOutput } from "../operations/task-status.ts";
+import { providersOf, spentText } from "../operations/task-words.ts";
 import { TASK_STATES, type TaskState } from "../plan/task-state.ts";
 import { renderOpenQuestions } from "./render-questions.ts";
 import { displayWidth, padToWidth, plainLine } from "./plain-text.ts";
@@ -93,6 +94,8 @@ export function renderTask(task: TaskDetail): Line[] {
   const fields: [string, string | null][] = [
     ["title", task.title ?? null],
     ["agent", task.agent],
+    ["provider", providersOf(task)],
+    ["spent", spentText(task.spent)],
     ["step", task.step ?? null],
     ["rejected", task.rejects === undefined ? null : `${task.rejects} ${task.rejects === 1 ? "time" : "times"}`],
     ["after", task.dependsOn.length === 0 ? null : task.dependsOn.join(", ")],

@@ -115,7 +115,9 @@ function checkNames(merged: JsonObject, report: Report): void {
     }
   }
   for (const [name, role] of Object.entries(roles)) {
-    if (isJsonObject(role)) checkChain(name, role["provider"] ?? null, providers, report);
+    if (!isJsonObject(role)) continue;
+    checkChain(name, role["provider"] ?? null, providers, report);
+    checkKinds(name, role, providers, report);
   }
   for (const [name, workflow] of Object.entries(workflows)) {
     if (!isJsonObject(workflow)) continue;
@@ -146,6 +148,27 @@ function checkChain(role: string, provider: JsonValue, providers: JsonObject, re
     checkName(path, name, providers, "provider", report);
     if (name !== null && chain.indexOf(name) !== index) report(path, `"${String(name)}" stands twice in the list`);
   });
+}
+
+/** What a list of providers can't share: a prompt that is a command for one, and names of tools that only one knows. */
+function checkKinds(name: string, role: JsonObject, providers: JsonObject, report: Report): void {
+  const chain = role["provider"];
+  if (!Array.isArray(chain)) return;
+  const kinds = new Set(chain.map((provider) => objectAt(providers, String(provider))["kind"]));
+  if (kinds.size < 2 || kinds.has(undefined)) return;
+  const found = [...kinds].map(String).join(", ");
+  if (kinds.has("command")) {
+    report(
+      ["agents", name, "provider"],
+      `the list mixes kinds (${found}): for \`command\` the prompt is a shell command, which no agent is told; make it a role of its own`,
+    );
+  }
+  if (Array.isArray(role["tools"])) {
+    report(
+      ["agents", name, "tools"],
+      `each kind of the provider list (${found}) names its tools otherwise, so the list would bound only one of them; leave it out (permissions bound them all), or name providers of one kind`,
+    );
+  }
 }
 
 function checkName(
@@ -195,6 +218,14 @@ function warn(config: Config, layers: readonly Layer[], report: Report): void {
           `the provider comes from here, but the model "${role.model}" from ${modelOrigin.file ?? "the defaults"}; set both or neither`,
         );
       }
+    }
+    const chain = Array.isArray(role.provider) ? role.provider : [];
+    const strangers = chain.filter((one) => config.providers[one]?.kind !== config.providers[provider ?? ""]?.kind);
+    if (role.model !== null && strangers.length > 0) {
+      report(
+        ["agents", name, "model"],
+        `is given to ${config.providers[provider ?? ""]?.kind ?? "the first"} only: ${strangers.join(", ")} uses its own choice`,
+      );
     }
     if (provider !== undefined && config.providers[provider]?.kind === "command") {
       for (const key of ["model", "systemPrompt", "tools"] as const) {

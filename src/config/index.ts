@@ -20,7 +20,7 @@ export {
   type Origins,
   type ProjectFile,
   resolveAutoProvider,
-  resolveProvider,
+  resolveProviders,
   roleNamed,
 } from "./load.ts";
 export type { JsonObject, JsonValue, LayerName, Origin } from "./layers.ts";

@@ -84,16 +84,19 @@ export function resolveAutoProvider(config: Config, found: FoundProviders): stri
 }
 
 /**
- * The provider of a role: the one it names, the first of its list that `isInstalled` says yes to, or `automatic` where it
- * names none. Of a list without any that is installed the first, so that what is said to be missing is what was meant.
+ * The providers of a role in the order of preference: the one it names, those of its list that `isInstalled` says yes to,
+ * or `automatic` where it names none. A list without any that is installed is left whole, so that what is said to be
+ * missing is what was meant.
  */
-export function resolveProvider(
+export function resolveProviders(
   role: RoleConfig,
   automatic: string | null,
   isInstalled: (provider: string) => boolean,
-): string | null {
-  if (role.provider === null || typeof role.provider === "string") return role.provider ?? automatic;
-  return role.provider.find(isInstalled) ?? role.provider[0] ?? null;
+): readonly string[] {
+  if (role.provider === null) return automatic === null ? [] : [automatic];
+  if (typeof role.provider === "string") return [role.provider];
+  const installed = role.provider.filter(isInstalled);
+  return installed.length === 0 ? role.provider : installed;
 }
 
 /** The role of that name. Throws PLAN_UNKNOWN_AGENT with the nearest. */

@@ -105,9 +105,13 @@ export const roleSection = z
       .union([nameSchema, z.array(nameSchema).min(1).max(10)])
       .nullable()
       .describe(
-        "A name from `providers`, or a list: the first that is installed when a plan is made. null: the first of claude, codex, goose that is installed.",
+        "A name from `providers`, or a list in the order of preference (those that are installed when a plan is made): while one is used up, keeps failing, or lacks its key or program, tasks go to the next. null: the first of claude, codex, goose that is installed.",
       ),
-    model: argumentText(200).nullable().describe("Model name for the provider. null: the provider's own choice."),
+    model: argumentText(200)
+      .nullable()
+      .describe(
+        "Model name for the provider; of a list, for the first's kind: the others use their own choice. null: the provider's own choice.",
+      ),
     systemPrompt: text(100_000)
       .nullable()
       .describe("What agents of this role are told about their part. null: nothing."),

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { planInputSchema } from "../plan/schema.ts";
 import type { Operation } from "./operation.ts";
 import { KEY, nextLine } from "./shapes.ts";
+import { providersOf } from "./task-words.ts";
 import { submitPlan } from "./submit-plan.ts";
 
 const input = planInputSchema.extend({
@@ -28,12 +29,22 @@ const taskPreview = z.object({
   id: z.string(),
   agent: z.string(),
   provider: z.string(),
+  /** Where it goes while that provider can't take it, in this order. */
+  otherProviders: z.array(z.string()).optional(),
   model: z.string().nullable(),
   permissions: z.string(),
   dependsOn: z.array(z.string()),
   /** The steps behind the first, where it has a workflow. */
   laterSteps: z
-    .array(z.object({ agent: z.string(), provider: z.string(), model: z.string().nullable(), permissions: z.string() }))
+    .array(
+      z.object({
+        agent: z.string(),
+        provider: z.string(),
+        otherProviders: z.array(z.string()).optional(),
+        model: z.string().nullable(),
+        permissions: z.string(),
+      }),
+    )
     .optional(),
 });
 
@@ -79,8 +90,8 @@ export const createPlan: Operation<CreatePlanInput, CreatePlanOutput> = {
       for (const task of result.tasks.slice(0, 50)) {
         const model = task.model === null ? "" : ` ${task.model}`;
         const after = task.dependsOn.length === 0 ? "" : ` after ${task.dependsOn.join(", ")}`;
-        const then = (task.laterSteps ?? []).map(({ agent, provider }) => ` → ${agent} (${provider})`).join("");
-        lines.push(`- ${task.id}: ${task.agent} (${task.provider}${model}, ${task.permissions})${then}${after}`);
+        const then = (task.laterSteps ?? []).map((step) => ` → ${step.agent} (${providersOf(step)})`).join("");
+        lines.push(`- ${task.id}: ${task.agent} (${providersOf(task, model)}, ${task.permissions})${then}${after}`);
       }
     }
     return lines.join("\n");

@@ -1,4 +1,7 @@
 import { z } from "zod";
+import type { App } from "../app.ts";
+import { candidatesOf } from "../plan/provider-choice.ts";
+import { taskKey } from "../plan/records.ts";
 import type { Operation } from "./operation.ts";
 
 const input = z.strictObject({});
@@ -17,7 +20,14 @@ const output = z.object({
   isUnused: z.boolean(),
   limitAgents: z.number(),
   providers: z.array(
-    z.object({ name: z.string(), state: z.string(), until: z.string().nullable(), reason: z.string().nullable() }),
+    z.object({
+      name: z.string(),
+      state: z.string(),
+      until: z.string().nullable(),
+      reason: z.string().nullable(),
+      /** What has a provider that is not healthy asked at once; null where no task wants it. */
+      command: z.string().nullable(),
+    }),
   ),
   processes: z.array(
     z.object({
@@ -32,6 +42,19 @@ const output = z.object({
   /** Names of variables that clients brought for providers; never values. */
   variables: z.array(z.string()),
 });
+
+/** A person's retry of any task that wants the provider has it asked at once. */
+function retryOf(app: App, provider: string): string | null {
+  for (const plan of app.parts.board.plans()) {
+    for (const { record } of plan.nodes.values()) {
+      const waits = record.state === "ready" || PROVIDER_WAITS.has(record.wait?.code ?? "");
+      if (waits && candidatesOf(record).includes(provider)) return `orchestrator retry ${taskKey(record)}`;
+    }
+  }
+  return null;
+}
+
+const PROVIDER_WAITS: ReadonlySet<string> = new Set(["usage-limit", "circuit-open", "auth"]);
 
 export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>> = {
   name: "engine_info",
@@ -65,6 +88,7 @@ export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>
             gate.state === "open-to-all" ? "healthy" : `${gate.code}${gate.state === "one-probe" ? " (probing)" : ""}`,
           until: gate.state === "shut" ? new Date(gate.untilMs).toISOString() : null,
           reason: health.reason,
+          command: gate.state === "open-to-all" ? null : retryOf(app, health.name),
         };
       }),
       processes: living.map((child) => ({
@@ -79,7 +103,14 @@ export const engineInfo: Operation<z.infer<typeof input>, z.infer<typeof output>
     });
   },
   text: (result) =>
-    [result.summary, ...result.processes.map((child) => `${child.pid ?? "-"} ${child.label} ${child.state}`)].join(
-      "\n",
-    ),
+    [
+      result.summary,
+      ...result.providers
+        .filter(({ state }) => state !== "healthy")
+        .map(
+          ({ name, state, until, reason, command }) =>
+            `provider ${name}: ${state}${until === null ? "" : ` until ${until}`}${reason === null ? "" : `: ${reason}`}${command === null ? "" : ` [${command}]`}`,
+        ),
+      ...result.processes.map((child) => `${child.pid ?? "-"} ${child.label} ${child.state}`),
+    ].join("\n"),
 };

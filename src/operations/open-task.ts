@@ -5,6 +5,7 @@ import { AppError } from "../errors.ts";
 import { handToPerson } from "../plan/hand-over-to-person.ts";
 import type { TaskKey } from "../plan/records.ts";
 import type { SessionRow } from "../store/sessions.ts";
+import { modelFor } from "../scheduler/settings.ts";
 import type { ActingCall, Operation } from "./operation.ts";
 import { nextLine, TASK_NAME } from "./shapes.ts";
 
@@ -112,7 +113,8 @@ async function whatToRun(app: App, key: TaskKey): Promise<Output> {
     const summary = `${key} is yours, and paused; it ${why}, so this is a shell in its worktree.`;
     return { ...plain, summary, file: null, args: [], session: null, startsAnew: backend?.hasSessions !== true };
   }
-  const model = settings.roles[session.role]?.model ?? null;
+  const role = settings.roles[session.role];
+  const model = role === undefined ? null : modelFor(settings, role, name);
   const path = app.parts.baseEnvironment()["PATH"] ?? "";
   const located = await backend.locate(provider, provider.env["PATH"] ?? path);
   const args = backend.openArguments({ sessionId: session.sessionId, worktree: cwd, model }, located);

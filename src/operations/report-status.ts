@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import { explainTask, standingOf, type Explanation } from "../plan/explain.ts";
 import type { PlanNode, TaskNode } from "../plan/node.ts";
+import { candidatesOf } from "../plan/provider-choice.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
 import { heldWait } from "../scheduler/question-wait.ts";
@@ -201,8 +202,10 @@ function noteOf(app: App, record: TaskRecord, why: Explanation): string | null {
   if (record.state === "succeeded") {
     return app.parts.store.tasks.getWork(record.planId, record.id)?.report?.summary ?? record.message;
   }
-  if (record.state === "running" && why.code === null)
-    return record.ledger.attempts > 1 ? `attempt ${record.ledger.attempts}` : null;
+  if (record.state === "running" && why.code === null) {
+    const words = [record.ledger.attempts > 1 ? `attempt ${record.ledger.attempts}` : null, record.message];
+    return words.filter((one) => one !== null).join("; ") || null;
+  }
   if (record.state === "pending" || record.state === "ready") return why.state === record.state ? null : why.message;
   return why.message;
 }
@@ -232,6 +235,8 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
     ...taskLine(app, node, { wantsWhy: true, nowMs, isLong: false }),
     plan: plan.record.id,
     agent: record.spec.agent,
+    ...providersNow(record),
+    spent: { ...record.ledger },
     prompt: cutEnd(record.spec.prompt, 2_000),
     dependsOn: [...record.spec.dependsOn],
     ...(record.spec.continues === null ? {} : { continues: record.spec.continues }),
@@ -266,6 +271,12 @@ async function taskDetail(app: App, node: TaskNode, value: TaskStatusInput, nowM
   };
 }
 
+/** The one it is with, then those it may go to. */
+function providersNow(record: TaskRecord): { provider: string; otherProviders?: string[] } {
+  const [provider = "", ...others] = isEnded(record.state) ? [record.provider] : candidatesOf(record);
+  return others.length === 0 ? { provider } : { provider, otherProviders: others };
+}
+
 function page(text: string, offset: number): string {
   const rest = text.length - offset - MAX_TEXT;
   return (
@@ -289,7 +300,9 @@ function headline(
 ): { summary: string; next: string } {
   if (detail !== undefined) {
     const command = detail.why?.command ?? null;
-    const isMoving = !isEnded(detail.state) && command === null;
+    const code = detail.why?.code ?? null;
+    // A provider that is shut opens by itself: a parent that retried all the time would only be refused.
+    const isMoving = !isEnded(detail.state) && (command === null || code === "usage-limit" || code === "circuit-open");
     return {
       summary: `${detail.task} is ${detail.state}${detail.note === null ? "" : `: ${detail.note}`}.`,
       next: isMoving ? waitCall({ task: detail.task }, seq) : asCall(command ?? ""),

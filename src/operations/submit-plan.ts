@@ -5,7 +5,8 @@ import { AppError } from "../errors.ts";
 import { DECOMPOSE_TASK, decomposeTask } from "../plan/decomposition.ts";
 import { checkGraph, longestPaths } from "../plan/graph.ts";
 import { freeId, slugOf } from "../plan/plan-id.ts";
-import type { Budget, TaskSpec } from "../plan/records.ts";
+import type { Budget, Step, TaskSpec } from "../plan/records.ts";
+import { describeGate } from "../plan/provider-choice.ts";
 import { parsePlan } from "../plan/schema.ts";
 import type { PlanSettings } from "../scheduler/settings.ts";
 import { checkWorkflows, workflowOf } from "../scheduler/workflow-of.ts";
@@ -79,10 +80,23 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
     isPaused: !isGoalOnly && value.start === false,
     warnings: [
       ...warningsFor(draft.tasks, settings),
+      ...shutProviders(app, settings.plan, draft.tasks),
       ...limitWarning(draft.maxConcurrent, settings),
       ...budgetWarning(draft.budget),
     ],
   };
+}
+
+/** What does not pass in a moment is told before a plan is made: its tasks go elsewhere, or wait. */
+function shutProviders(app: App, settings: PlanSettings, tasks: readonly TaskSpec[]): string[] {
+  const { board, clock } = app.parts;
+  const nowMs = clock.nowMs();
+  const steps = tasks.flatMap((task) => workflowOf(settings, task).steps);
+  const names = new Set(steps.flatMap(({ provider, otherProviders = [] }) => [provider, ...otherProviders]));
+  return [...names].flatMap((name) => {
+    const gate = board.gate(name, nowMs);
+    return gate.state === "shut" ? [`provider ${name} ${describeGate(gate)}`] : [];
+  });
 }
 
 function limitWarning(wished: number | null, settings: CurrentSettings): string[] {
@@ -262,19 +276,25 @@ function preview(
     const task = byId.get(taskId);
     const role = task === undefined ? undefined : settings.plan.roles[task.agent];
     if (task === undefined || role === undefined) return [];
-    const { provider, model, permissions } = role;
-    const laterSteps = workflowOf(settings.plan, task)
-      .steps.slice(1)
-      .map((step) => {
-        const later = settings.plan.roles[step.agent];
-        return {
-          agent: step.agent,
-          provider: step.provider,
-          model: later?.model ?? null,
-          permissions: later?.permissions ?? "read",
-        };
-      });
-    const first = { id: taskId, agent: task.agent, provider, model, permissions, dependsOn: [...task.dependsOn] };
+    const { model, permissions } = role;
+    const [firstStep, ...steps] = workflowOf(settings.plan, task).steps;
+    const laterSteps = steps.map((step) => {
+      const later = settings.plan.roles[step.agent];
+      return {
+        agent: step.agent,
+        ...chainOf(step),
+        model: later?.model ?? null,
+        permissions: later?.permissions ?? "read",
+      };
+    });
+    const first = {
+      id: taskId,
+      agent: task.agent,
+      ...chainOf(firstStep),
+      model,
+      permissions,
+      dependsOn: [...task.dependsOn],
+    };
     return [laterSteps.length === 0 ? first : { ...first, laterSteps }];
   });
   const count = `${checked.tasks.length} ${checked.tasks.length === 1 ? "task" : "tasks"}`;
@@ -306,6 +326,11 @@ function preview(
     longestPath: longestPathOf(checked.tasks).slice(0, 50),
     warnings: [...checked.warnings],
   };
+}
+
+function chainOf(step: Step | undefined): { provider: string; otherProviders?: string[] } {
+  const { provider = "", otherProviders } = step ?? {};
+  return otherProviders === undefined ? { provider } : { provider, otherProviders: [...otherProviders] };
 }
 
 function longestPathOf(tasks: readonly TaskSpec[]): string[] {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Operation } from "./operation.ts";
 import { openQuestionSchema, questionLines } from "./open-questions.ts";
 import { reportStatus } from "./report-status.ts";
+import { providersOf, spentText } from "./task-words.ts";
 import { countsSchema, lines, nextLine, taskStateSchema, whySchema } from "./shapes.ts";
 
 const INCLUDES = ["output", "diff", "history", "why"] as const;
@@ -87,6 +88,19 @@ const planSchema = z.object({
 const detailSchema = taskSchema.extend({
   plan: z.string(),
   agent: z.string(),
+  provider: z.string(),
+  /** Where it goes while that one can't take it, in this order. */
+  otherProviders: z.array(z.string()).optional(),
+  /** What was used up, each for itself: `waits` for a used-up account spend no retry. */
+  spent: z.object({
+    attempts: z.number(),
+    retries: z.number(),
+    waits: z.number(),
+    continuations: z.number(),
+    freshSessions: z.number(),
+    repairs: z.number(),
+    rounds: z.number(),
+  }),
   prompt: z.string(),
   dependsOn: z.array(z.string()),
   writes: z.array(z.string()).nullable(),
@@ -173,6 +187,8 @@ function detailText(task: TaskDetail): string {
     task.step === undefined
       ? null
       : `step: ${task.step}${task.rejects === undefined ? "" : `; rejected: ${task.rejects}`}`,
+    `provider: ${providersOf(task)}`,
+    `spent: ${spentText(task.spent)}`,
     task.branch === null ? null : `branch: ${task.branch}`,
     task.worktree === null ? null : `worktree: ${task.worktree}`,
     task.mergedSha === null ? null : `merged as ${task.mergedSha}`,

@@ -200,7 +200,7 @@ export class Board {
     );
     this.#stops = [];
     while (this.#places.running < this.settings.limitAgents) {
-      const node = ready.take((planId, provider) => this.obstacle(planId, provider, nowMs) === null);
+      const node = ready.take((planId, providers) => this.obstacle(planId, providers, nowMs) === null);
       if (node === undefined) break;
       const blocker = this.claims.tryTake(node);
       if (blocker === null) decisions.push(this.#start(node, nowMs));
@@ -238,10 +238,10 @@ export class Board {
     }
   }
 
-  /** What keeps ready tasks of a plan and a provider from starting, beside the engine's slots; null: nothing. */
-  obstacle(planId: string, provider: string, nowMs: number): Obstacle | null {
-    const limit = this.settings.providerLimits.get(provider) ?? Infinity;
-    return obstacleFor(this.plan(planId), provider, this.#places.providers, limit, nowMs);
+  /** What keeps ready tasks of a plan and some providers from starting, beside the engine's slots; null: nothing. */
+  obstacle(planId: string, candidates: readonly string[], nowMs: number): Obstacle | null {
+    const { providerLimits } = this.settings;
+    return obstacleFor(this.plan(planId), candidates, this.#places.providers, providerLimits, nowMs);
   }
 
   gate(provider: string, nowMs: number): Gate {
@@ -270,6 +270,11 @@ export class Board {
 
   takeChangedProviders(): ProviderHealth[] {
     return this.#places.journal.takeProviders();
+  }
+
+  /** What a ready task may start with has changed. */
+  requeue(node: TaskNode): void {
+    this.#places.requeue(node);
   }
 
   touch(record: TaskRecord): void {
@@ -373,9 +378,9 @@ export class Board {
 
   #start(node: TaskNode, nowMs: number): Decision {
     const { record } = node;
-    this.#places.providers.noteStart(node, nowMs);
+    const message = this.#places.providers.chooseFor(node, nowMs);
     record.ledger = { ...record.ledger, attempts: record.ledger.attempts + 1 };
-    this.move(node, "running", { cause: null, message: null });
+    this.move(node, "running", { cause: null, message });
     return { type: "start", task: record };
   }
 

@@ -65,7 +65,7 @@ export function consequenceOf(
         ? { type: "fail", why: null }
         : backOff(end, ledger, retriesOfTask, settings, nowMs, random);
     case "usage-limit":
-      return { type: "park", ledger };
+      return { type: "park", ledger: { ...ledger, waits: ledger.waits + 1 } };
     case "auth":
     case "billing":
     case "permission-denied":

@@ -3,6 +3,7 @@ import { AppError } from "../errors.ts";
 import type { Board } from "./board.ts";
 import { noteMended, noteNewKey } from "./provider-gate.ts";
 import { passStep } from "./outcomes.ts";
+import { candidatesOf } from "./provider-choice.ts";
 import { rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { EMPTY_LEDGER, FIRST_TURN, taskKey, type TaskKey } from "./records.ts";
 import { isEnded, type WaitCode } from "./task-state.ts";
@@ -160,17 +161,35 @@ function skip(board: Board, node: TaskNode): void {
  * Other variables have come for what `isMeant` says: who waits for a key goes on, one of them as the probe where the
  * provider's circuit is open. Spends nothing: a key that is refused again only brings the wait back.
  */
-export function tryNewKey(board: Board, isMeant: (node: TaskNode) => boolean, nowMs: number): TaskKey[] {
+export function tryNewKey(board: Board, isMeant: MeantKey, nowMs: number): TaskKey[] {
   const waiting = [...board.plans()]
     .flatMap((plan) => [...plan.nodes.values()])
-    .filter((node) => node.record.wait?.code === "auth" && isMeant(node));
+    .filter((node) => waitsForKey(node, isMeant));
   for (const node of waiting) {
-    const health = board.provider(node.record.provider);
-    noteNewKey(health, nowMs);
-    board.touchProvider(health);
-    board.goOn(node);
+    const { record } = node;
+    for (const name of keysMissedBy(node).filter((provider) => isMeant(node, provider))) {
+      const health = board.provider(name);
+      noteNewKey(health, nowMs);
+      board.touchProvider(health);
+      record.ruledOut = record.ruledOut.filter((one) => one !== name);
+    }
+    board.touch(record);
+    if (record.wait?.code === "auth") board.goOn(node);
+    else board.requeue(node);
   }
   return waiting.map((node) => taskKey(node.record));
+}
+
+/** Whether other variables that came are those of the task's provider. */
+export type MeantKey = (node: TaskNode, provider: string) => boolean;
+
+/** Whether the task waits for one of the keys, or goes on elsewhere for want of one. */
+export function waitsForKey(node: TaskNode, isMeant: MeantKey): boolean {
+  return keysMissedBy(node).some((provider) => isMeant(node, provider));
+}
+
+function keysMissedBy({ record }: TaskNode): readonly string[] {
+  return record.wait?.code === "auth" ? [...new Set([record.provider, ...record.ruledOut])] : record.ruledOut;
 }
 
 /** What only another action clears: a retry of a whole plan must neither merge what is to be merged by hand nor resume. */
@@ -200,10 +219,16 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
   // What a reviewer rejected or a check found goes to who did it.
   const isForFirstStep = record.nextTurn.kind === "rejected" || record.wait?.code === "verify";
   const step = isForFirstStep ? 0 : record.step;
-  const health = board.provider(record.workflow.steps[step]?.provider ?? record.provider);
-  noteMended(health, nowMs);
-  board.touchProvider(health);
-  if (goesOn) return;
+  record.ruledOut = [];
+  for (const name of candidatesOf({ ...record, step, provider: record.workflow.steps[step]?.provider ?? "" })) {
+    const health = board.provider(name);
+    noteMended(health, nowMs);
+    board.touchProvider(health);
+  }
+  if (goesOn) {
+    board.touch(record);
+    return board.requeue(node);
+  }
   record.ledger = { ...EMPTY_LEDGER, attempts: record.ledger.attempts };
   if (record.wait?.code === "verify") {
     record.stage = "work";

@@ -1,6 +1,7 @@
 /** Why a task is not running, and how a plan stands: what people and parents read. Pure over the board. */
 import type { Obstacle } from "./admission.ts";
 import type { Board } from "./board.ts";
+import { candidatesOf, describeGate } from "./provider-choice.ts";
 import { isFailing, isSatisfied, rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { taskKey, type TaskKey } from "./records.ts";
 import { needsPerson, type TaskState, type WaitCode } from "./task-state.ts";
@@ -14,7 +15,10 @@ export interface Explanation {
   readonly state: TaskState;
   readonly code: WaitCode | "dependencies" | "slot" | "blocked" | "merge-queue" | null;
   readonly message: string;
-  /** The command that clears it; null when it clears by itself or there is nothing to clear. */
+  /**
+   * The command that clears it; null when there is none or nothing to clear. A provider that is shut opens again by
+   * itself (`untilMs`), and the command has it asked at once.
+   */
   readonly command: string | null;
   readonly untilMs: number | null;
   /** Tasks it waits for. */
@@ -49,7 +53,9 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
       const { wait } = record;
       if (wait === null) return { ...plain, code: null, message: "waiting" };
       if (wait.code === "lock" && node.blockedBy !== null) return explainLock(node, node.blockedBy);
-      return { ...plain, code: wait.code, message: wait.message, command: wait.command, untilMs: wait.untilMs };
+      // Parked with its provider: it goes on by itself, and somebody who knows better may have it asked at once.
+      const command = wait.code === "usage-limit" ? `orchestrator retry ${key}` : wait.command;
+      return { ...plain, code: wait.code, message: wait.message, command, untilMs: wait.untilMs };
     }
     case "merging": {
       if (plan.record.paused && !node.isMergeActive) return pausedPlan(plan);
@@ -62,7 +68,9 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
     }
     case "running": {
       const step = describeStep(record);
-      const message = step === null ? "running" : `running: ${step}`;
+      // A message of a running task says why it is not with the provider that it prefers.
+      const words = [step, record.message].filter((one) => one !== null);
+      const message = words.length === 0 ? "running" : `running: ${words.join("; ")}`;
       return { ...plain, code: null, message: record.wish === null ? message : `${message}; will ${record.wish}` };
     }
     case "succeeded":
@@ -81,38 +89,53 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
 function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation {
   const { record, plan } = node;
   const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
-  const obstacle = board.obstacle(record.planId, record.provider, nowMs);
+  const candidates = candidatesOf(record);
+  const obstacle = board.obstacle(record.planId, candidates, nowMs);
   if (obstacle?.type === "plan-paused") return pausedPlan(plan);
-  const gate = board.gate(record.provider, nowMs);
-  const probe = board.probeOf(record.provider);
-  // With nobody probing yet this task may: what it waits for then is a slot.
-  if (gate.state === "shut" || (gate.state === "one-probe" && probe !== null)) {
-    const health = board.provider(record.provider);
-    const how =
-      gate.state === "shut"
-        ? `until ${new Date(gate.untilMs).toISOString()}`
-        : `${probe === null ? "the next attempt" : taskKey(probe.record)} is its probe`;
-    const what = gate.code === "circuit-open" ? "keeps failing" : "has used up its account's limit";
-    return {
-      ...plain,
-      state: "waiting",
-      code: gate.code,
-      message: `provider ${record.provider} ${what} (${how})${health.reason === null ? "" : `: ${health.reason}`}`,
-      untilMs: gate.state === "shut" ? gate.untilMs : null,
-    };
+  // A probe that nobody is yet, this task may be: what it waits for then is a slot.
+  if (obstacle?.type === "provider-gate") {
+    return explainGates(board, node, candidates, nowMs);
   }
   if (board.runningCount >= board.settings.limitAgents) {
     return { ...plain, code: "slot", message: `all ${board.settings.limitAgents} slots are taken (limits.agents)` };
   }
-  return { ...plain, code: "slot", message: slotMessage(record.provider, obstacle) };
+  return { ...plain, code: "slot", message: slotMessage(obstacle) };
 }
 
-function slotMessage(provider: string, obstacle: Obstacle | null): string {
+/** Each of its providers is shut, or lets one probe through. */
+function explainGates(board: Board, { record }: TaskNode, candidates: readonly string[], nowMs: number): Explanation {
+  let untilMs: number | null = null;
+  let code: WaitCode | null = null;
+  const parts: string[] = [];
+  for (const name of candidates) {
+    const gate = board.gate(name, nowMs);
+    if (gate.state === "open-to-all") continue;
+    const health = board.provider(name);
+    const probe = board.probeOf(name);
+    const isShut = gate.state === "shut";
+    const how = isShut || probe === null ? "" : ` (${taskKey(probe.record)} is its probe)`;
+    parts.push(`provider ${name} ${describeGate(gate)}${how}${health.reason === null ? "" : `: ${health.reason}`}`);
+    if (isShut) untilMs = Math.min(untilMs ?? Infinity, gate.untilMs);
+    code ??= gate.code;
+  }
+  const ruledOut = record.ruledOut.length === 0 ? "" : `; without ${record.ruledOut.join(", ")}, which needs a person`;
+  return {
+    state: "waiting",
+    code,
+    message: `${parts.join("; ")}${ruledOut}`,
+    // A probe that is under way tells soon enough.
+    command: untilMs === null ? null : `orchestrator retry ${taskKey(record)}`,
+    untilMs,
+    waitsFor: [],
+  };
+}
+
+function slotMessage(obstacle: Obstacle | null): string {
   switch (obstacle?.type) {
     case "plan-slots":
       return `the plan's ${obstacle.limit} slots are taken (maxConcurrent)`;
     case "provider-slots":
-      return `all ${obstacle.limit} slots of provider ${provider} are taken (providers.${provider}.limit)`;
+      return `all ${obstacle.limit} slots of provider ${obstacle.provider} are taken (providers.${obstacle.provider}.limit)`;
     case "plan-paused":
     case "provider-gate":
     case undefined:

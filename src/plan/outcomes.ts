@@ -3,7 +3,8 @@ import { consequenceOf } from "./consequence.ts";
 import type { Board } from "./board.ts";
 import { showsProviderAtWork, type FailureCause } from "./failure-cause.ts";
 import type { TaskNode } from "./node.ts";
-import { noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
+import { ruleOut } from "./provider-choice.ts";
+import { gateOf, noteFailure, notePark, noteSuccess } from "./provider-gate.ts";
 import { taskKey, type Ledger, type NextTurn, type TaskKey, type Wish } from "./records.ts";
 import type { Wait, WaitCode } from "./task-state.ts";
 import { pausedWait } from "./waits.ts";
@@ -65,7 +66,8 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
     if (wish === null || wish === "pause") {
       const wait = wish === "pause" ? pausedWait(node) : end.wait;
       if (wait === null) return beginAgain(board, node);
-      board.move(node, "waiting", { wait });
+      if (wish === null && ruleOut(record, wait.code)) board.move(node, "ready", { message: wait.message });
+      else board.move(node, "waiting", { wait });
       if (record.ledger.attempts === 0) board.releaseClaims(node);
       return;
     }
@@ -99,8 +101,10 @@ export function noteHealth(board: Board, provider: string, end: AttemptEnd, nowM
   const health = board.provider(provider);
   const before = JSON.stringify(health);
   const isWell = end.type === "succeeded" || end.type === "asked";
-  if (isWell || (end.type === "failed" && showsProviderAtWork(end.cause))) noteSuccess(health);
-  else if (end.type === "failed") {
+  if (isWell || (end.type === "failed" && showsProviderAtWork(end.cause))) {
+    // Nobody is let through a shut gate: who ends well now began before it was shut, and says nothing of the time since.
+    if (gateOf(health, nowMs).state !== "shut") noteSuccess(health);
+  } else if (end.type === "failed") {
     if (end.cause === "usage-limit") notePark(health, end.resetsAtMs, end.message, nowMs, board.settings.gate);
     else noteFailure(health, end.cause, end.message, nowMs, board.settings.gate);
   }
@@ -207,7 +211,10 @@ function applyFailure(
       return board.move(node, "waiting", { wait, ...told });
     }
     case "park": {
+      record.ledger = consequence.ledger;
       record.nextTurn = againWith("The account's limit was reached in the middle. Go on where you left off.");
+      // Not as waiting for this one: another of its providers may take it now, or be well before this one is.
+      if (stepOf(record).otherProviders !== undefined) return board.move(node, "ready", told);
       const untilMs = board.provider(record.provider).parkedUntilMs;
       return board.move(node, "waiting", {
         wait: { code: "usage-limit", message: end.message, command: null, untilMs },
@@ -216,6 +223,7 @@ function applyFailure(
     }
     case "person": {
       record.nextTurn = againWith("The last attempt stopped: " + end.message);
+      if (ruleOut(record, consequence.code)) return board.move(node, "ready", told);
       const message = end.remedy === null ? end.message : `${end.message} — ${end.remedy}`;
       const wait: Wait = { code: consequence.code, message, command: `orchestrator retry ${key}`, untilMs: null };
       return board.move(node, "waiting", { wait, ...told });

@@ -58,7 +58,10 @@ export function noteFailure(
   }
 }
 
-/** Parks the provider until its reset, or for a growing while when the reset is unknown. Answers until when. */
+/**
+ * Parks the provider until its reset, or for a growing while when the reset is unknown. Answers until when. Several that
+ * ran when the account was used up are one parking: only a probe that fails makes the next wait longer.
+ */
 export function notePark(
   health: ProviderHealth,
   resetsAtMs: number | null,
@@ -70,6 +73,13 @@ export function notePark(
   const waitMs = probes[Math.min(health.parkings, probes.length - 1)] ?? 3_600_000;
   // A reset in the past tells nothing: treat it as unknown rather than hammering the provider.
   const isKnown = resetsAtMs !== null && resetsAtMs > nowMs;
+  const parkedUntilMs = health.parkedUntilMs !== null && nowMs < health.parkedUntilMs ? health.parkedUntilMs : null;
+  if (parkedUntilMs !== null) {
+    // Two resets that were told are those of two limits: both have to pass.
+    if (isKnown) health.parkedUntilMs = health.isResetUnknown ? resetsAtMs : Math.max(parkedUntilMs, resetsAtMs);
+    if (isKnown) health.isResetUnknown = false;
+    return health.parkedUntilMs ?? parkedUntilMs;
+  }
   health.parkedUntilMs = isKnown ? resetsAtMs : nowMs + waitMs;
   health.isResetUnknown = !isKnown;
   health.parkings += 1;

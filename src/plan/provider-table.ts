@@ -1,4 +1,5 @@
 /** Every provider's health, how many of its agents run, and which of them is its probe. */
+import { candidatesOf, chooseProvider, describeSwitch, switchTo } from "./provider-choice.ts";
 import { gateOf, type Gate } from "./provider-gate.ts";
 import { healthyProvider, type ProviderHealth } from "./records.ts";
 import type { TaskNode } from "./node.ts";
@@ -54,10 +55,19 @@ export class ProviderTable {
     return this.#probes.get(name) ?? null;
   }
 
-  /** A task starts: the first one through a gate that lets one through is its probe. */
-  noteStart(node: TaskNode, nowMs: number): void {
-    const { provider } = node.record;
+  /**
+   * A task starts: with the first of its providers that lets it through, as the probe where only one is let through.
+   * Answers why it goes elsewhere than it was; null when it does not.
+   */
+  chooseFor(node: TaskNode, nowMs: number): string | null {
+    const { record } = node;
+    const from = record.provider;
+    const provider = chooseProvider(candidatesOf(record), this, nowMs) ?? from;
+    const words =
+      provider === from ? null : describeSwitch(record, this.health(from), this.gate(from, nowMs), provider);
+    if (provider !== from) switchTo(record, provider);
     if (this.gate(provider, nowMs).state === "one-probe") this.#probes.set(provider, node);
+    return words;
   }
 
   endProbe(node: TaskNode): void {

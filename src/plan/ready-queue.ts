@@ -1,10 +1,11 @@
 /**
  * Ready tasks in the order in which they may start: those that go on before those that are new, then the longest
- * remaining path, then priority, then age. Kept in one heap for each plan and provider, because those two alone can
- * close a whole heap at once (a paused plan, an open circuit); so one decision looks at a few heads, never at all tasks.
+ * remaining path, then priority, then age. Kept in one heap for each plan and list of providers, because those two alone
+ * can close a whole heap at once (a paused plan, an open circuit); so one decision looks at a few heads, never at all tasks.
  */
 import { Heap } from "./heap.ts";
 import type { TaskNode } from "./node.ts";
+import { candidatesOf } from "./provider-choice.ts";
 
 /** A task with its rank as it was when it came in: a heap whose order changes under it loses its order. */
 interface Entry {
@@ -18,7 +19,7 @@ interface Entry {
 
 interface Bucket {
   readonly planId: string;
-  readonly provider: string;
+  readonly providers: readonly string[];
   readonly heap: Heap<Entry>;
 }
 
@@ -26,18 +27,19 @@ export class ReadyQueue {
   readonly #buckets = new Map<string, Bucket>();
 
   push(node: TaskNode): void {
-    const { planId, provider } = node.record;
-    const key = `${planId}\n${provider}`;
+    const { planId } = node.record;
+    const providers = candidatesOf(node.record);
+    const key = [planId, ...providers].join("\n");
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
-      bucket = { planId, provider, heap: new Heap<Entry>(isBefore) };
+      bucket = { planId, providers, heap: new Heap<Entry>(isBefore) };
       this.#buckets.set(key, bucket);
     }
     bucket.heap.push(entryOf(node));
   }
 
   /** Takes the first task out of the heaps that `isOpen` lets through. */
-  take(isOpen: (planId: string, provider: string) => boolean): TaskNode | undefined {
+  take(isOpen: (planId: string, providers: readonly string[]) => boolean): TaskNode | undefined {
     let best: Bucket | undefined;
     let bestHead: Entry | undefined;
     for (const [key, bucket] of this.#buckets) {
@@ -47,7 +49,7 @@ export class ReadyQueue {
         continue;
       }
       if (bestHead !== undefined && !isBefore(head, bestHead)) continue;
-      if (!isOpen(bucket.planId, bucket.provider)) continue;
+      if (!isOpen(bucket.planId, bucket.providers)) continue;
       best = bucket;
       bestHead = head;
     }
@@ -55,10 +57,12 @@ export class ReadyQueue {
     return bestHead?.node;
   }
 
-  /** Providers that some ready task wants. */
+  /** Providers that some ready task may start with. */
   providers(): Set<string> {
     const names = new Set<string>();
-    for (const bucket of this.#buckets.values()) if (freshHead(bucket) !== undefined) names.add(bucket.provider);
+    for (const bucket of this.#buckets.values()) {
+      if (freshHead(bucket) !== undefined) for (const name of bucket.providers) names.add(name);
+    }
     return names;
   }
 }

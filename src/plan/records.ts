@@ -32,7 +32,10 @@ export interface TaskSpec {
 export interface Step {
   /** A role of the config. */
   readonly agent: string;
+  /** Whom it prefers; from the moment it went to another, that one: a task stays where it is until its end. */
   readonly provider: string;
+  /** Where it goes while its provider can't take it, in this order. */
+  readonly otherProviders?: readonly string[];
   /** What this step is told besides; for a command, what it runs. Null for the first step, whose prompt is the task's. */
   readonly prompt: string | null;
 }
@@ -75,6 +78,8 @@ export interface Ledger {
   readonly repairs: number;
   /** Rejects that went back to the first step. */
   readonly rounds: number;
+  /** Attempts that ended because the account was used up. */
+  readonly waits: number;
 }
 
 export const EMPTY_LEDGER: Ledger = {
@@ -84,6 +89,7 @@ export const EMPTY_LEDGER: Ledger = {
   freshSessions: 0,
   repairs: 0,
   rounds: 0,
+  waits: 0,
 };
 
 export const TURN_KINDS = ["start", "again", "hand-over", "repair", "message", "review", "rejected"] as const;
@@ -116,8 +122,10 @@ export interface TaskRecord {
   workflow: Workflow;
   /** Which step it is at, counted from 0. */
   step: number;
-  /** The current step's: slots, gates and queues go by it. */
+  /** The current step's: slots and gates go by it. A ready task may start with another of its step's. */
   provider: string;
+  /** Providers that can't serve it before a person has acted: no key, no credit, no program. A retry forgets them. */
+  ruledOut: string[];
   state: TaskState;
   wait: Wait | null;
   /** Where a waiting task goes on: with an agent, or in the merge queue. */
@@ -160,6 +168,7 @@ export function newTask(
     workflow,
     step: 0,
     provider: workflow.steps[0]?.provider ?? "",
+    ruledOut: [],
     state: "pending",
     wait: null,
     stage: "work",

@@ -32,7 +32,7 @@ export function noteStart(parts: Parts, task: TaskRecord, prepared: Prepared, fa
     role: role.name,
     provider: provider.name,
     kind: backend.kind,
-    model: role.model,
+    model: request.model,
     state: "starting",
     pid: null,
     processStart: null,

@@ -10,7 +10,7 @@ import type { Parts } from "./parts.ts";
 import { decomposePrompt } from "./decompose-prompt.ts";
 import { promptFor } from "./prompt.ts";
 import type { StepFacts } from "./review.ts";
-import type { PlanSettings, ProviderSettings, RoleSettings } from "./settings.ts";
+import { modelFor, type PlanSettings, type ProviderSettings, type RoleSettings } from "./settings.ts";
 import type { TaskPlace } from "./task-place.ts";
 
 /** All that was found before the attempt began to count. */
@@ -55,7 +55,7 @@ export function requestFor(
     gitDir: place.gitDir,
     gitCommonDir: repository.commonDir,
     scratchDir,
-    model: role.model,
+    model: modelFor(prepared.settings, role, providerSettings.name),
     systemPrompt: role.systemPrompt,
     tools: role.tools,
     permissions: role.permissions,
@@ -136,11 +136,11 @@ interface Conversation {
 
 const NEW_CONVERSATION: Conversation = { session: null, whose: "nobody's" };
 
-/** The conversation to go on with: only in the worktree it began in, and only when nothing says to start afresh. */
-function conversationFor(parts: Parts, task: TaskRecord, { place, backend }: Prepared): Conversation {
+/** The conversation to go on with: only in the worktree and with the provider it began with, and only when nothing says to start afresh. */
+function conversationFor(parts: Parts, task: TaskRecord, { place, backend, provider }: Prepared): Conversation {
   const { kind } = task.nextTurn;
   if (!backend.hasSessions || kind === "hand-over") return NEW_CONVERSATION;
-  const { sessions } = parts.store;
+  const { sessions, attempts } = parts.store;
   const name = sessionNameOf(task);
   const own = kind === "start" ? null : sessions.latest(task.planId, task.id, name);
   // Who judges a new task looks at it afresh.
@@ -148,6 +148,9 @@ function conversationFor(parts: Parts, task: TaskRecord, { place, backend }: Pre
   const session = own ?? (continues === null ? null : sessions.latest(task.planId, continues, name));
   if (session === null || !session.isUsable || session.kind !== backend.kind) return NEW_CONVERSATION;
   if (session.worktree !== place.path) return NEW_CONVERSATION;
+  // Another provider of the same kind may be another account, which does not know the conversation.
+  const last = session.lastAttemptId === null ? null : attempts.get(session.lastAttemptId);
+  if (last !== null && last.provider !== provider.name) return NEW_CONVERSATION;
   const nothing = { tokens: { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 }, costUsd: null };
   return {
     session: { id: session.sessionId, totals: session.totals ?? nothing },

@@ -17,13 +17,14 @@ import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
 import { consultationJsonSchema, consultationPrompt, readConsultation } from "../plan/consultation.ts";
 import { noteHealth } from "../plan/outcomes.ts";
+import { letsThrough } from "../plan/provider-choice.ts";
 import type { ManagedProcess } from "../process/process-manager.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
 import type { QuestionRow } from "../store/questions.ts";
 import { endOf } from "./attempt-end.ts";
 import { environmentFor } from "./attempt-request.ts";
 import type { Commit, Parts } from "./parts.ts";
-import type { PlanSettings, ProviderSettings, RoleSettings } from "./settings.ts";
+import { modelFor, type PlanSettings, type ProviderSettings, type RoleSettings } from "./settings.ts";
 
 export const CONSULTED_ROLE = "orchestrator";
 
@@ -73,8 +74,8 @@ export class Consultant {
 
   /** The role itself asks nobody but people, and a shell command knows no answers. */
   canBeAsked({ planId, role }: QuestionRow): boolean {
-    const found = this.#roleOf(planId);
-    return role !== CONSULTED_ROLE && found !== null && found.provider.kind !== "command";
+    const [found] = this.#rolesOf(planId);
+    return role !== CONSULTED_ROLE && found !== undefined && found.provider.kind !== "command";
   }
 
   /** Begins a turn when one is wanted and none is under way. */
@@ -124,27 +125,43 @@ export class Consultant {
     if (planId === undefined) return;
     this.#planId = planId;
     const questions = waiting.filter((question) => question.planId === planId).slice(0, MAX_QUESTIONS);
-    const turn = await this.#prepare(planId, questions);
-    if (typeof turn === "string") return this.#passOnAll(questions, turn);
+    let why = "the plan has no such role";
+    for (const role of this.#rolesOf(planId)) {
+      const turn = await this.#prepare(planId, role, questions);
+      const { problem, isProviders } =
+        typeof turn === "string" ? { problem: turn, isProviders: true } : await this.#ask(turn, questions);
+      if (problem === null || this.#isStopped) return;
+      why = problem;
+      // An answer that does not fit is the role's, whoever gave it; the next provider is for one that can't be asked.
+      if (!isProviders) break;
+    }
+    this.#passOnAll(questions, why);
+  }
+
+  /** Asks one provider: what keeps the questions from being answered (null: nothing), and whether another may do better. */
+  async #ask(
+    turn: Turn,
+    questions: readonly QuestionRow[],
+  ): Promise<{ readonly problem: string | null; readonly isProviders: boolean }> {
     const earlier = this.#sessionOf(turn);
-    const first = await this.#turn(turn, questions, this.#promptOf(planId, questions, earlier !== null), earlier);
-    if (first.problem === null) return;
+    const prompt = this.#promptOf(turn.planId, questions, earlier !== null);
+    const first = await this.#turn(turn, questions, prompt, earlier);
+    if (first.problem === null) return { problem: null, isProviders: false };
     // A form that is not kept is worth one more word; a turn that failed is not.
-    const session = first.end === null || isBroken(first.end) ? null : sessionAfter(first.end);
-    if (session === null || this.#isStopped) return this.#passOnAll(questions, first.problem);
+    const isProviders = first.end !== null && isBroken(first.end);
+    const session = first.end === null || isProviders ? null : sessionAfter(first.end);
+    if (session === null || this.#isStopped) return { problem: first.problem, isProviders };
     const again = `Your answer does not fit: ${first.problem}\nGive it again in the form asked for.`;
-    const second = await this.#turn(turn, questions, again, session);
-    if (second.problem !== null) this.#passOnAll(questions, second.problem);
+    const { problem } = await this.#turn(turn, questions, again, session);
+    return { problem, isProviders: false };
   }
 
   /** What a turn needs; a text says why there can be none. */
-  async #prepare(planId: string, questions: readonly QuestionRow[]): Promise<Turn | string> {
-    const { board, clock, repository } = this.#parts;
-    const role = this.#roleOf(planId);
-    if (role === null || !board.hasPlan(planId)) return "the plan has no such role";
+  async #prepare(planId: string, role: Role, questions: readonly QuestionRow[]): Promise<Turn | string> {
+    const { board, repository } = this.#parts;
+    if (!board.hasPlan(planId)) return "the plan has no such role";
     const { provider: settings } = role;
-    const gate = board.gate(settings.name, clock.nowMs());
-    if (gate.state === "shut") return `its provider ${settings.name} is shut (${gate.code})`;
+    if (this.#isShut(role)) return `its provider ${settings.name} is shut (\`orchestrator ps\` says why)`;
     const backend = this.#parts.backend(settings.kind);
     try {
       const provider = await backend.locate(settings, environmentFor(this.#parts, settings)["PATH"] ?? "");
@@ -160,11 +177,21 @@ export class Consultant {
     }
   }
 
-  #roleOf(planId: string): Role | null {
+  /** Shut, or with a task as its probe: that one finds out. */
+  #isShut({ provider }: Role): boolean {
+    const { board, clock } = this.#parts;
+    return !letsThrough(board, provider.name, clock.nowMs());
+  }
+
+  /** The role with each of its providers, in the order of preference. */
+  #rolesOf(planId: string): Role[] {
     const settings = this.#parts.settingsOf(planId);
     const role = settings.roles[CONSULTED_ROLE];
-    const provider = role === undefined ? undefined : settings.providers[role.provider];
-    return role === undefined || provider === undefined ? null : { role, provider, settings };
+    if (role === undefined) return [];
+    return [role.provider, ...(role.otherProviders ?? [])].flatMap((name) => {
+      const provider = settings.providers[name];
+      return provider === undefined ? [] : [{ role, provider, settings }];
+    });
   }
 
   #promptOf(planId: string, questions: readonly QuestionRow[], continuesSession: boolean): string {
@@ -201,9 +228,10 @@ export class Consultant {
   }
 
   /** The plan's own session, when its last turn left one that can be continued. */
-  #sessionOf({ planId, backend }: Turn): TurnRequest["session"] {
+  #sessionOf({ planId, backend, provider }: Turn): TurnRequest["session"] {
     const last = this.#parts.store.consultations.lastOwnEnd(planId);
     if (last === null || !backend.hasSessions || last.kind !== backend.kind) return null;
+    if (last.provider !== provider.name) return null;
     if (last.outcome !== "answered" || last.sessionId === null) return null;
     return { id: last.sessionId, totals: last.totals ?? NO_TOTALS };
   }
@@ -230,7 +258,7 @@ export class Consultant {
       gitDir: place.gitDir,
       gitCommonDir: repository.commonDir,
       scratchDir,
-      model: role.role.model,
+      model: modelFor(role.settings, role.role, provider.name),
       systemPrompt: role.role.systemPrompt,
       tools: role.role.tools,
       permissions: "read",

@@ -15,7 +15,11 @@ export interface ProviderSettings {
 
 export interface RoleSettings {
   readonly name: string;
+  /** The one it prefers. */
   readonly provider: string;
+  /** Where its tasks go while that one can't take them, in this order. */
+  readonly otherProviders?: readonly string[];
+  /** In the words of the preferred provider: `modelFor` says whom it is given to. */
   readonly model: string | null;
   readonly systemPrompt: string | null;
   readonly tools: readonly string[] | null;
@@ -60,4 +64,14 @@ export interface PlanSettings {
   readonly proposals: ProposalSettings;
   /** Whether the tasks that a goal is decomposed into start without a look. */
   readonly startsAlone: boolean;
+}
+
+/** A role's model for a provider: another kind of CLI does not know the names of the first one's models and uses its own. */
+export function modelFor(
+  settings: Pick<PlanSettings, "providers">,
+  role: RoleSettings,
+  provider: string,
+): string | null {
+  const { providers } = settings;
+  return providers[provider]?.kind === providers[role.provider]?.kind ? role.model : null;
 }

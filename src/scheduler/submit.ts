@@ -297,6 +297,7 @@ function rebuild(
       task.workflow = workflowOf(spec);
       task.step = 0;
       task.provider = task.workflow.steps[0]?.provider ?? "";
+      task.ruledOut = [];
       return true;
     },
     added,

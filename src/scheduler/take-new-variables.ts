@@ -1,4 +1,4 @@
-import { tryNewKey } from "../plan/controls.ts";
+import { tryNewKey, waitsForKey } from "../plan/controls.ts";
 import type { TaskNode } from "../plan/node.ts";
 import type { Commit, Parts } from "./parts.ts";
 
@@ -9,14 +9,14 @@ import type { Commit, Parts } from "./parts.ts";
 export function takeNewVariables(parts: Parts, commit: Commit, changed: readonly string[]): void {
   const { board, clock } = parts;
   const known = new Map<string, boolean>();
-  const getsOne = ({ plan, record }: TaskNode): boolean => {
-    const key = `${record.provider} ${plan.record.id}`;
+  const getsOne = ({ plan }: TaskNode, provider: string): boolean => {
+    const key = `${provider} ${plan.record.id}`;
     let answer = known.get(key);
-    if (answer === undefined) known.set(key, (answer = isPassed(parts, plan.record.id, record.provider, changed)));
+    if (answer === undefined) known.set(key, (answer = isPassed(parts, plan.record.id, provider, changed)));
     return answer;
   };
   const isWaitedFor = [...board.plans()].some((plan) =>
-    [...plan.nodes.values()].some((node) => node.record.wait?.code === "auth" && getsOne(node)),
+    [...plan.nodes.values()].some((node) => waitsForKey(node, getsOne)),
   );
   if (!isWaitedFor) return;
   const woken = commit(() => tryNewKey(board, getsOne, clock.nowMs()));

@@ -1,16 +1,20 @@
 /** Which steps a task goes through: its role alone, or its workflow's, resolved to providers. */
 import { AppError } from "../errors.ts";
-import { singleStep, type TaskSpec, type Workflow } from "../plan/records.ts";
+import type { Step, TaskSpec, Workflow } from "../plan/records.ts";
 import type { PlanSettings } from "./settings.ts";
 
 /** The role of the first step is the task's own `agent`: a workflow tells what comes behind it. */
 export function workflowOf(settings: PlanSettings, spec: TaskSpec): Workflow {
-  const providerOf = (agent: string): string => settings.roles[agent]?.provider ?? "";
-  const first = { agent: spec.agent, provider: providerOf(spec.agent), prompt: null };
+  const first = stepFor(settings, spec.agent, null);
   const named = spec.workflow === null ? undefined : settings.workflows[spec.workflow];
-  if (named === undefined) return singleStep(first.agent, first.provider);
-  const later = named.steps.slice(1).map(({ agent, prompt }) => ({ agent, provider: providerOf(agent), prompt }));
+  if (named === undefined) return { steps: [first], maxRounds: 0 };
+  const later = named.steps.slice(1).map(({ agent, prompt }) => stepFor(settings, agent, prompt));
   return { steps: [first, ...later], maxRounds: named.maxRounds };
+}
+
+function stepFor(settings: PlanSettings, agent: string, prompt: string | null): Step {
+  const { provider = "", otherProviders = [] } = settings.roles[agent] ?? {};
+  return { agent, provider, ...(otherProviders.length === 0 ? {} : { otherProviders }), prompt };
 }
 
 /** Throws PLAN_INVALID for a step that runs a command and has none: the task's prompt is the first step's. */

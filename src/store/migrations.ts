@@ -303,8 +303,13 @@ ALTER TABLE attempts ADD COLUMN report TEXT;
 ALTER TABLE attempts ADD COLUMN head_sha TEXT;
 `;
 
+/** Provider chains: which providers can't serve a task before a person has acted. */
+const CHAINS = `
+ALTER TABLE tasks ADD COLUMN ruled_out TEXT NOT NULL DEFAULT '[]';
+`;
+
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS];
+export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS, CHAINS];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

@@ -40,10 +40,21 @@ export const ledgerSchema: z.ZodType<Ledger> = z.object({
   freshSessions: z.number(),
   repairs: z.number(),
   rounds: z.number(),
+  // Not in rows that an older version wrote.
+  waits: z.number().default(0),
 });
 
 export const workflowSchema: z.ZodType<Workflow> = z.object({
-  steps: z.array(z.object({ agent: z.string(), provider: z.string(), prompt: z.string().nullable() })).min(1),
+  steps: z
+    .array(
+      z.object({
+        agent: z.string(),
+        provider: z.string(),
+        otherProviders: z.exactOptional(z.array(z.string())),
+        prompt: z.string().nullable(),
+      }),
+    )
+    .min(1),
   maxRounds: z.number(),
 });
 

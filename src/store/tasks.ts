@@ -42,6 +42,7 @@ const RECORD_COLUMNS: Columns<TaskRecord> = {
   workflow: json("workflow", workflowSchema),
   step: integer("step"),
   provider: text("provider"),
+  ruledOut: json("ruled_out", z.array(z.string())),
   state: word("state", TASK_STATES),
   wait: orNull(json("wait", waitSchema)),
   stage: word("stage", ["work", "merge"]),

@@ -8,7 +8,7 @@ import {
   loadConfig,
   orchestratorHome,
   PROVIDER_KINDS,
-  resolveProvider,
+  resolveProviders,
   resolveAutoProvider,
   roleNamed,
   worktreesRoot,
@@ -113,13 +113,13 @@ describe("layers", () => {
     });
     const { config } = scene.load();
     expect(config.providers["local"]).toMatchObject({ kind: "goose", command: "goose", limit: 1, passEnv: [] });
-    const chosen = (role: string, ...installed: readonly string[]): string | null =>
-      resolveProvider(roleNamed(config, role), "goose", (name) => installed.includes(name));
-    expect(chosen("coder", "claude")).toBe("codex");
-    expect(chosen("reviewer", "claude", "local")).toBe("claude");
-    expect(chosen("reviewer", "codex", "local")).toBe("local");
-    expect(chosen("reviewer", "codex")).toBe("claude");
-    expect(chosen("tester")).toBe("goose");
+    const chosen = (role: string, ...installed: readonly string[]): readonly string[] =>
+      resolveProviders(roleNamed(config, role), "goose", (name) => installed.includes(name));
+    expect(chosen("coder", "claude")).toEqual(["codex"]);
+    expect(chosen("reviewer", "claude", "local")).toEqual(["claude", "local"]);
+    expect(chosen("reviewer", "codex", "local")).toEqual(["local"]);
+    expect(chosen("reviewer", "codex")).toEqual(["claude", "local"]);
+    expect(chosen("tester")).toEqual(["goose"]);
     expect(roleNamed(config, "scribe")).toEqual({
       provider: "local",
       model: null,

@@ -34,16 +34,19 @@ const configFile: fc.Arbitrary<JsonObject> = fc
     roles: some(
       fc.dictionary(
         name,
-        fc.record(
-          {
-            provider: fc.constantFrom(null, "claude", "goose", ["codex", "claude"]),
-            model: fc.option(words),
-            systemPrompt: fc.option(words),
-            tools: fc.option(fc.array(words, { maxLength: 3 })),
-            permissions: fc.constantFrom("read", "edit", "full"),
-          },
-          { requiredKeys: [] },
-        ),
+        fc
+          .record(
+            {
+              provider: fc.constantFrom(null, "claude", "goose", ["codex", "claude"]),
+              model: fc.option(words),
+              systemPrompt: fc.option(words),
+              tools: fc.option(fc.array(words, { maxLength: 3 })),
+              permissions: fc.constantFrom("read", "edit", "full"),
+            },
+            { requiredKeys: [] },
+          )
+          // Kinds that differ name their tools otherwise.
+          .map((role) => (Array.isArray(role.provider) ? { ...role, tools: null } : role)),
         { maxKeys: 3 },
       ),
     ),

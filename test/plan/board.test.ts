@@ -489,7 +489,8 @@ describe("R2: what an end tells of the provider", () => {
       failWith(board, "p/first", "auth");
       for (const key of ["p/probe", "p/next"] as const) endAttempt(board, key, { type: "interrupted" }, NOW_MS, 0.5);
       expect(start(board, NOW_MS + 60_000)).toEqual(["p/probe"]);
-      failWith(board, "p/probe", cause);
+      const end = { type: "failed", cause, message: "x", remedy: null, retryAfterMs: null, resetsAtMs: null } as const;
+      endAttempt(board, "p/probe", end, NOW_MS + 60_000, 0.5);
       expect(board.gate("alpha", NOW_MS)).toEqual({ state: "open-to-all" });
       expect(start(board, NOW_MS + 60_000)).toContain("p/next");
     }

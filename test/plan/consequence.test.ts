@@ -14,6 +14,7 @@ const anyLedger: fc.Arbitrary<Ledger> = fc.record({
   freshSessions: fc.integer({ min: 0, max: 2 }),
   repairs: fc.integer({ min: 0, max: 3 }),
   rounds: fc.integer({ min: 0, max: 3 }),
+  waits: fc.integer({ min: 0, max: 3 }),
 });
 
 describe("R1: what follows from a bad end, row by row of the design's table", () => {
@@ -32,10 +33,10 @@ describe("R1: what follows from a bad end, row by row of the design's table", ()
     },
   );
 
-  test("usage-limit: the provider is parked and nothing is spent, however often", () => {
+  test("usage-limit: the provider is parked and only the waits count, however often", () => {
     fc.assert(
       fc.property(anyLedger, (ledger) => {
-        expect(after("usage-limit", ledger)).toEqual({ type: "park", ledger });
+        expect(after("usage-limit", ledger)).toEqual({ type: "park", ledger: { ...ledger, waits: ledger.waits + 1 } });
       }),
     );
   });
@@ -89,7 +90,7 @@ describe("R1: what follows from a bad end, row by row of the design's table", ()
             "back-off": ["retries"],
             "fresh-session": ["freshSessions"],
             continue: ["continuations"],
-            park: [],
+            park: ["waits"],
           };
           expect(spent).toEqual(of[next.type]);
           for (const name of spent) expect(next.ledger[name]).toBe(ledger[name] + 1);

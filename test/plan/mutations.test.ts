@@ -54,8 +54,8 @@ const MUTANTS: readonly Mutant[] = [
   {
     name: "bounds: one agent more than the provider's limit",
     file: "admission.ts",
-    from: `providers.runningOf(provider) >= providerLimit`,
-    to: `providers.runningOf(provider) > providerLimit`,
+    from: `providers.runningOf(provider) >= limit`,
+    to: `providers.runningOf(provider) > limit`,
     promises: ["bounds"],
   },
   {
@@ -131,21 +131,21 @@ const MUTANTS: readonly Mutant[] = [
   {
     name: "ledgers: waiting for a usage limit spends a retry",
     file: "consequence.ts",
-    from: `return { type: "park", ledger };`,
+    from: `return { type: "park", ledger: { ...ledger, waits: ledger.waits + 1 } };`,
     to: `return backOff(end, ledger, retriesOfTask ?? settings.retries, settings, nowMs, random);`,
     promises: ["consequence"],
   },
   {
     name: "gate: more than one task probes a provider",
-    file: "admission.ts",
-    from: `if (gate.state === "one-probe" && providers.probeOf(provider) !== null) return { type: "provider-gate" };`,
-    to: ``,
+    file: "provider-choice.ts",
+    from: `return gate.state === "open-to-all" || providers.probeOf(name) === null;`,
+    to: `return true;`,
     promises: ["gate"],
   },
   {
     name: "gate: a shut provider lets tasks through",
-    file: "admission.ts",
-    from: `if (gate.state === "shut") return { type: "provider-gate" };`,
+    file: "provider-choice.ts",
+    from: `if (gate.state === "shut") return false;`,
     to: ``,
     promises: ["gate"],
   },

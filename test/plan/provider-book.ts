@@ -40,15 +40,22 @@ export function bookEnd(
   nowMs: number,
 ): void {
   const health = healthIn(book, provider);
-  if (end.type === "succeeded" || end.type === "asked") {
-    book.delete(provider);
+  const isGood = end.type === "succeeded" || end.type === "asked";
+  if (isGood || (end.type === "failed" && SHOWS_IT_AT_WORK.has(end.cause))) {
+    // While nobody may start, what ends well began before that and says nothing of the time since.
+    if (admits(book, provider, nowMs) !== "nobody") book.delete(provider);
     return;
   }
   if (end.type !== "failed") return;
-  if (SHOWS_IT_AT_WORK.has(end.cause)) {
-    book.delete(provider);
-  } else if (end.cause === "usage-limit") {
+  if (end.cause === "usage-limit") {
     const { probesMs } = rules;
+    const toldMs = end.resetsAtMs !== null && end.resetsAtMs > nowMs ? end.resetsAtMs : null;
+    if (health.parkedUntilMs !== null && nowMs < health.parkedUntilMs) {
+      // One parking for all that ran when the account was used up; of two resets that were told the later counts.
+      if (toldMs !== null) health.parkedUntilMs = health.isResetTold ? Math.max(health.parkedUntilMs, toldMs) : toldMs;
+      if (toldMs !== null) health.isResetTold = true;
+      return;
+    }
     health.isResetTold = end.resetsAtMs !== null && end.resetsAtMs > nowMs;
     const wait = probesMs[Math.min(health.parkings, probesMs.length - 1)] ?? 0;
     health.parkedUntilMs = health.isResetTold ? end.resetsAtMs : nowMs + wait;

@@ -250,11 +250,14 @@ export function questionSettles(world: World, id: string | null = null): void {
 
 function settle(world: World, question: QuestionRow, state: "answered" | "expired"): void {
   const { task: key } = question;
+  const [planId = "", id = ""] = key.split("/");
   world.note(() => `  ${question.id} of ${key} is ${state}`);
-  world.open(key.split("/")[0] ?? "");
+  world.open(planId);
   world.commit({ type: "people" }, () => {
     question.state = state;
-    const node = world.board.node(key);
+    const node = world.board.plan(planId).nodes.get(id);
+    // A task that spent no attempt may have been dropped meanwhile.
+    if (node === undefined) return;
     const { record } = node;
     // A held call takes it in within the turn.
     if (!question.isParked && record.state === "running") question.carriedBy = record.ledger.attempts;

@@ -189,7 +189,11 @@ function obey(world: World, command: string): void {
 }
 
 function stateOf({ store }: World): string {
-  return JSON.stringify([[...store.rows.tasks.values()], [...store.rows.plans.values()]]);
+  return JSON.stringify([
+    [...store.rows.tasks.values()],
+    [...store.rows.plans.values()],
+    [...store.rows.health.values()],
+  ]);
 }
 
 /** Whether all that is left is done, lost or blocked. */

@@ -88,6 +88,7 @@ const task: fc.Arbitrary<Omit<TaskRecord, "planId" | "id" | "ordinal" | "spec">>
   step: whole,
   proposedBy: orNull(anyText),
   provider: anyText,
+  ruledOut: fc.array(anyText, { maxLength: 2 }),
   state: fc.constantFrom(...TASK_STATES),
   wait: orNull(
     record({
@@ -107,6 +108,7 @@ const task: fc.Arbitrary<Omit<TaskRecord, "planId" | "id" | "ordinal" | "spec">>
     freshSessions: whole,
     repairs: whole,
     rounds: whole,
+    waits: whole,
   }),
   nextTurn: record({
     kind: fc.constantFrom(...NEXT_TURN_KINDS),

@@ -35,12 +35,13 @@ export function renderProcesses(info: Output<"engine_info">, nowMs: number): Lin
     ],
     [`  repository ${info.repository}`],
   ];
-  for (const { name, state, until, reason } of info.providers) {
+  for (const { name, state, until, reason, command } of info.providers) {
     if (state === "healthy") continue;
     lines.push([
       `  provider ${name}: `,
       styled(state, "yellow"),
       `${until === null ? "" : ` until ${until}`}${reason === null ? "" : `: ${reason}`}`,
+      ...(command === null ? [] : [" → ", styled(command, "bold")]),
     ]);
   }
   if (info.processes.length === 0) lines.push(["  no agents run"]);

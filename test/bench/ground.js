@@ -5,6 +5,7 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -109,7 +110,9 @@ export class Ground {
     return readFileSync(join(this.stateDir, "engine.log"), "utf8");
   }
 
+  /** Does nothing where no engine runs. */
   async stop() {
+    if (!existsSync(join(this.stateDir, "engine.json"))) return;
     const pid = this.enginePid();
     await this.call("stop_engine", {}).catch(() => undefined);
     this.#client?.close();

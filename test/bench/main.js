@@ -6,7 +6,7 @@
 import { compare, formatRows } from "./compare.js";
 import { formatFigures } from "./figures.js";
 
-const BENCHES = ["git-hook", "pipe-start", "git-processes", "flood", "agents"];
+const BENCHES = ["git-hook", "pipe-start", "git-processes", "flood", "restart", "agents"];
 
 const [first, ...others] = process.argv.slice(2);
 const hasRounds = /^\d+$/.test(first ?? "");

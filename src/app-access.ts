@@ -2,12 +2,14 @@
 import { AppError } from "./errors.ts";
 import { areHooksInstalled } from "./git/hooks.ts";
 import { nearestName } from "./nearest-name.ts";
+import { reconsiderBudget } from "./plan/change-budget.ts";
 import { standingOf } from "./plan/explain.ts";
 import type { PlanNode } from "./plan/node.ts";
 import { taskKey, type TaskKey, type TaskSpec } from "./plan/records.ts";
 import type { ConfigSource } from "./config-source.ts";
 import type { Parts } from "./scheduler/parts.ts";
 import { addPlan } from "./scheduler/recover.ts";
+import { roleFunds } from "./scheduler/plan-funds.ts";
 import type { Scheduler } from "./scheduler/scheduler.ts";
 import type { PlanSettings } from "./scheduler/settings.ts";
 import { workflowOf } from "./scheduler/workflow-of.ts";
@@ -63,6 +65,7 @@ export class AppAccess {
     const path = this.parts.baseEnvironment()["PATH"] ?? "";
     const settings = await this.#config.settings(path);
     this.applyLimits();
+    this.#reconsiderBudgets();
     return settings;
   }
 
@@ -70,11 +73,19 @@ export class AppAccess {
   async refreshLimits(): Promise<void> {
     if (!(await this.#config.reload())) return;
     this.applyLimits();
+    this.#reconsiderBudgets();
     this.scheduler.look();
   }
 
+  /** A price that became known lets those go on that waited for it. */
+  #reconsiderBudgets(): void {
+    const { board, clock } = this.parts;
+    const nowMs = clock.nowMs();
+    this.scheduler.commit(() => [...board.plans()].forEach((plan) => reconsiderBudget(board, plan, nowMs)));
+  }
+
   /**
-   * Sets the board's limits by the config. `limits.agents` is a bound that somebody set; its default is only a guess, so
+   * Sets the board's limits and its plans' prices by the config. `limits.agents` is a bound that somebody set; its default is only a guess, so
    * a plan that asks for more (`--concurrent 8`) gets it where no file says otherwise.
    */
   applyLimits(): void {
@@ -82,6 +93,8 @@ export class AppAccess {
     const wishes = this.#config.isLimitLeftOpen() ? this.#openWishes() : [];
     this.parts.board.settings.limitAgents = Math.max(limitAgents, ...wishes);
     this.parts.board.settings.providerLimits = providerLimits;
+    for (const plan of this.parts.board.plans())
+      plan.budget.roles = roleFunds(this.settingsOfPlan(plan.record.id).plan);
   }
 
   #openWishes(): number[] {
@@ -107,12 +120,12 @@ export class AppAccess {
     };
   }
 
-  /** Values of `providers.*.env` may be secrets, so they are not pinned: they come from the files as they are now. */
+  /** Values of `providers.*.env` may be secrets, so they are not pinned: like prices they come from the files as they are now. */
   #withEnvironments(plan: PlanSettings): PlanSettings {
     const providers = Object.fromEntries(
       Object.entries(plan.providers).map(([name, provider]) => [
         name,
-        { ...provider, env: this.#config.providerEnvironment(name) },
+        { ...provider, env: this.#config.providerEnvironment(name), prices: this.#config.providerPrices(name) },
       ]),
     );
     return { ...plan, providers };

@@ -18,6 +18,7 @@ import {
 } from "./config/index.ts";
 import { AppError } from "./errors.ts";
 import type { BoardSettings } from "./plan/board.ts";
+import type { Prices } from "./plan/prices.ts";
 import type { QuestionSettings } from "./questions/route.ts";
 import type { PlanSettings, ProviderSettings, RoleSettings } from "./scheduler/settings.ts";
 
@@ -50,6 +51,11 @@ export class ConfigSource {
   /** Environment that the config gives a provider now. Never stored: values may be secrets. */
   providerEnvironment(name: string): Readonly<Record<string, string>> {
     return this.config.providers[name]?.env ?? {};
+  }
+
+  /** What its models cost now: a price may become known while a plan waits for it. */
+  providerPrices(name: string): Prices {
+    return this.config.providers[name]?.prices ?? {};
   }
 
   /** The interactive client whose user is shown agents' questions; null: none. */
@@ -165,8 +171,8 @@ export function planSettings(config: Config, path: string): PlanSettings {
   const automatic = resolveAutoProvider(config, found);
   const providers: Record<string, ProviderSettings> = {};
   for (const [name, provider] of Object.entries(config.providers)) {
-    const { kind, command, args, env, passEnv, limit } = provider;
-    providers[name] = { name, kind, command, args, env, passEnv, limit };
+    const { kind, command, args, env, passEnv, limit, prices } = provider;
+    providers[name] = { name, kind, command, args, env, passEnv, limit, prices };
   }
   const roles: Record<string, RoleSettings> = {};
   for (const [name, role] of Object.entries(config.roles)) {

@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   PLAN_UNKNOWN_AGENT: "a task names a role that the config does not have",
   PLAN_UNREADABLE: "the plan file is missing, too large or is neither JSON nor YAML",
   PLAN_EXISTS: "a plan of that name is under way with another text",
+  PRICE_UNKNOWN: "a plan has a budget in money, and nobody knows what a model that it uses costs",
   PLAN_NOT_FOUND: "no plan has that id",
   TASK_NOT_FOUND: "no task has that id, or it is ambiguous without its plan",
   TASK_STATE: "the task's state does not allow what was asked",

@@ -57,6 +57,8 @@ export interface TurnRequest {
   readonly tools: readonly string[] | null;
   readonly permissions: Permissions;
   readonly mcpServer: McpServerCommand | null;
+  /** What this turn may cost at most, in US dollars, where the CLI has a fence of its own for that; null: anything. */
+  readonly maxCostUsd: number | null;
   /**
    * The environment that the agent will have, before what `buildTurn` adds: where the CLI looks for its home. Holds keys:
    * nothing of it may get onto a command line or into a file.

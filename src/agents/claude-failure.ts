@@ -35,6 +35,8 @@ export interface ClaudeStreamFacts {
   readonly hasReported: boolean;
   readonly needsStructured: boolean;
   readonly hasStructured: boolean;
+  /** The bound in money that the CLI had was ours. */
+  readonly hasCostFence: boolean;
 }
 
 const MESSAGE_LENGTH = 500;
@@ -60,7 +62,7 @@ export function classifyClaudeEnd(facts: ClaudeStreamFacts, end: ProcessEnd, now
   if (result === null) return classifyWithoutResult(facts, end);
   const subtype = stringOf(result["subtype"]) ?? "";
   if (result["is_error"] !== true && !subtype.startsWith("error_")) return classifyAnswer(facts, result);
-  return classifyErrorSubtype(subtype, result) ?? classifyApiError(facts, result, nowMs);
+  return classifyErrorSubtype(subtype, facts, result) ?? classifyApiError(facts, result, nowMs);
 }
 
 /** A signal, a start that was refused (stderr only), or a process that went away. */
@@ -98,7 +100,11 @@ function classifyAnswer(facts: ClaudeStreamFacts, result: Fields): ClaudeFailure
   return null;
 }
 
-function classifyErrorSubtype(subtype: string, result: Fields): ClaudeFailure | null {
+function classifyErrorSubtype(
+  subtype: string,
+  { hasCostFence }: ClaudeStreamFacts,
+  result: Fields,
+): ClaudeFailure | null {
   const words = listOf(result["errors"])
     .filter((error) => typeof error === "string")
     .join("; ");
@@ -106,6 +112,7 @@ function classifyErrorSubtype(subtype: string, result: Fields): ClaudeFailure | 
     case "error_max_turns":
       return failure("turn-limit", words || "the limit on turns was reached");
     case "error_max_budget_usd":
+      if (hasCostFence) return failure("budget", words || "the turn reached the bound in money of the plan's budget");
       // Only a provider's own arguments can have set one. Going on would spend what the user did not want to spend.
       return failure(
         "billing",

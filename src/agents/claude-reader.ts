@@ -58,6 +58,7 @@ export class ClaudeReader implements TurnReader {
         hasReported: this.#hasReported,
         needsStructured: this.#request.outputSchema !== null,
         hasStructured: this.#structured !== null,
+        hasCostFence: this.#request.maxCostUsd !== null,
       },
       end,
       nowMs,

@@ -63,6 +63,7 @@ export function buildClaudeTurn(request: TurnRequest, provider: ResolvedProvider
     files.push({ path, content: mcpConfig(request.mcpServer) });
     args.push(`--mcp-config=${path}`);
   }
+  if (request.maxCostUsd !== null) args.push(`--max-budget-usd=${costFence(request)}`);
   if (request.model !== null) args.push(`--model=${request.model}`);
   const systemPrompt = systemPromptOf(request);
   if (systemPrompt !== null) {
@@ -91,6 +92,14 @@ export function buildClaudeTurn(request: TurnRequest, provider: ResolvedProvider
     hearsMore,
     files,
   };
+}
+
+/**
+ * Nothing that is not above zero is taken. The CLI holds it against what this process spends, whatever its session cost
+ * before (2.1.329, seen), and looks after each request, so that it stops one request late.
+ */
+function costFence({ maxCostUsd }: TurnRequest): string {
+  return Math.max(0.0001, maxCostUsd ?? 0).toFixed(4);
 }
 
 /**

@@ -25,6 +25,7 @@ export const EXIT_OF_ERROR: Readonly<Partial<Record<ErrorCode, ExitCode>>> = {
   PLAN_UNKNOWN_AGENT: EXIT.usage,
   PLAN_UNREADABLE: EXIT.usage,
   PLAN_EXISTS: EXIT.usage,
+  PRICE_UNKNOWN: EXIT.usage,
   PLAN_NOT_FOUND: EXIT.usage,
   TASK_NOT_FOUND: EXIT.usage,
   TASK_STATE: EXIT.usage,

@@ -1,6 +1,7 @@
 /** What is said of a plan that was made, and of one that only would be. */
 import type { CreatePlanOutput } from "../operations/create-plan.ts";
 import { providersOf } from "../operations/task-words.ts";
+import { forecastLines } from "../plan/budget-words.ts";
 import { styled, type Line } from "./styled.ts";
 
 type Task = CreatePlanOutput["tasks"][number];
@@ -16,6 +17,7 @@ export function renderDryRun(created: CreatePlanOutput): Line[] {
     [`target: ${created.target}`],
     [`at once: ${created.maxConcurrent}`],
     [`verify: ${created.verify.length === 0 ? "nothing" : created.verify.join(" && ")}`],
+    ...(created.budget === undefined ? [] : forecastLines(created.budget).map((line): Line => [line])),
     [`longest path: ${created.longestPath.join(" → ")}`],
     ["in this order:"],
   ];

@@ -43,6 +43,8 @@ export function describeEvent(body: EventBody): Span[] {
       return [`plan made: ${body.tasks} ${body.tasks === 1 ? "task" : "tasks"} into ${body.target}`];
     case "plan-changed":
       return [`plan changed: ${body.added} added, ${body.changed} changed, ${body.dropped} dropped`];
+    case "plan-budget":
+      return [`budget is now ${budgetText(body)}`];
     case "plan-paused":
       return [styled("paused", "yellow")];
     case "plan-resumed":
@@ -104,6 +106,11 @@ function stateChange(body: Extract<EventBody, { type: "task-state" }>): Span[] {
   if (body.wait === null) return [styled(body.to, style), because(body.cause, body.message)];
   const command = body.wait.command === null ? "" : ` [${body.wait.command}]`;
   return [styled(body.to, style), ` (${body.wait.code}): ${body.wait.message}${command}`];
+}
+
+function budgetText({ usd, tokens, minutes }: Extract<EventBody, { type: "plan-budget" }>): string {
+  const bounds = Object.entries({ USD: usd, tokens, minutes }).filter(([, bound]) => bound !== null);
+  return bounds.length === 0 ? "unbounded" : bounds.map(([unit, bound]) => `${bound} ${unit}`).join(", ");
 }
 
 function because(cause: string | null, message: string | null): string {

@@ -1,6 +1,7 @@
 /** Plans and tasks as lists: values in, lines out. Given a width, every line fits it. */
 import type { PlanStatus, TaskDetail, TaskLine, TaskStatusOutput } from "../operations/task-status.ts";
 import { providersOf, spentText } from "../operations/task-words.ts";
+import { standingWords } from "../plan/budget-words.ts";
 import { TASK_STATES, type TaskState } from "../plan/task-state.ts";
 import { renderOpenQuestions } from "./render-questions.ts";
 import { displayWidth, padToWidth, plainLine } from "./plain-text.ts";
@@ -48,12 +49,19 @@ export function planHeader(plan: PlanStatus): Line {
   }
   const cost = renderCost(plan.costUsd);
   if (cost !== null) parts.push(cost);
+  const budget = budgetText(plan);
+  if (budget !== null) parts.push(`budget: ${budget}`);
   return [
     styled(plan.plan, "bold"),
     ` → ${plan.target}  `,
     styled(plan.paused ? `${state} (paused)` : state, PLAN_STYLES[plan.state]),
     styled(`  ${parts.join(" · ")}`, "dim"),
   ];
+}
+
+function budgetText({ budget }: PlanStatus): string | null {
+  if (budget === undefined) return null;
+  return standingWords({ limits: budget.limits, spent: budget.used, reserved: budget.reserved });
 }
 
 export function doneOf(plan: Pick<PlanStatus, "counts">): number {

@@ -3,6 +3,12 @@ import type { OptionSpec, Verb } from "./verb.ts";
 
 const none = { min: 0, max: 0, what: "nothing" };
 const yes: OptionSpec = { type: "boolean", short: "y", help: "do not ask" };
+const budget: OptionSpec = {
+  type: "string",
+  value: "UNIT=N",
+  multiple: true,
+  help: "most that its agents may use: usd=5, tokens=2000000 or minutes=90; may be repeated",
+};
 const detach: OptionSpec = { type: "boolean", help: "do not wait for the end" };
 
 function steer(name: string, help: string, what = "PLAN|PLAN/TASK"): Verb {
@@ -19,7 +25,7 @@ function steer(name: string, help: string, what = "PLAN|PLAN/TASK"): Verb {
 export const VERBS: readonly Verb[] = [
   {
     name: "run",
-    usage: "FILE [--concurrent N] [--into NAME] [--dry-run] [--detach]",
+    usage: "FILE [--concurrent N] [--budget UNIT=N]… [--into NAME] [--dry-run] [--detach]",
     help: "carry out the plan in FILE (JSON or YAML, - for standard input)",
     details: [
       "Ends with 0 when all succeeded, 1 when something failed or is blocked, 4 when nothing can move without a person.",
@@ -28,6 +34,7 @@ export const VERBS: readonly Verb[] = [
     ],
     options: {
       concurrent: { type: "string", value: "N", help: "agents of this plan at once (default: limits.agents)" },
+      budget,
       into: { type: "string", value: "NAME", help: "merge into the branch of this name, made where there is none" },
       "dry-run": { type: "boolean", help: "check everything, tell what would happen, change nothing" },
       detach,
@@ -75,10 +82,10 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: "edit",
-    usage: "PLAN FILE|-",
-    help: "change a plan that runs: FILE is JSON or YAML with add, change and drop",
-    options: {},
-    positionals: { min: 2, max: 2, what: "PLAN FILE" },
+    usage: "PLAN [FILE|-] [--budget UNIT=N]…",
+    help: "change a plan that runs: FILE is JSON or YAML with add, change, drop and budget",
+    options: { budget },
+    positionals: { min: 1, max: 2, what: "PLAN FILE" },
     load: async () => (await import("./verbs/edit.ts")).runEdit,
   },
   {

@@ -68,6 +68,7 @@ function fillEntries(merged: JsonObject): JsonObject {
       ...ENTRY_DEFAULTS.provider,
       ...commandFor(entry["kind"]),
       ...entry,
+      prices: mapEntries(objectAt(entry, "prices"), (price) => ({ ...ENTRY_DEFAULTS.price, ...price })),
     })),
     agents: Object.fromEntries(agents.filter(([name]) => AGENT_SETTING_NAMES.includes(name))),
     roles: mapEntries(Object.fromEntries(roles), (entry) => ({ ...ENTRY_DEFAULTS.role, ...entry })),

@@ -30,7 +30,8 @@ End with report_result and a verdict: approve, or reject with what failed, how t
 
 /** What a provider, role, workflow or follow-up has where nothing is said. A provider's `command` depends on its kind. */
 export const ENTRY_DEFAULTS = {
-  provider: { args: [], env: {}, passEnv: [], limit: null },
+  provider: { args: [], env: {}, passEnv: [], limit: null, prices: {} },
+  price: { cachedInput: null },
   role: { provider: null, model: null, systemPrompt: null, tools: null, permissions: "edit" },
   workflow: { maxRounds: 2 },
   step: { prompt: null },

@@ -68,6 +68,7 @@ function settingsBelow(schema: JsonObject, prefix: string): SettingDescription[]
 
 const ENTRIES_OF: Readonly<Record<string, JsonObject>> = {
   providers: ENTRY_DEFAULTS.provider,
+  prices: ENTRY_DEFAULTS.price,
   agents: ENTRY_DEFAULTS.role,
   workflows: ENTRY_DEFAULTS.workflow,
   followUps: ENTRY_DEFAULTS.followUp,

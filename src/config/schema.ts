@@ -74,6 +74,24 @@ const kindSchema = z.enum(PROVIDER_KINDS, {
       : undefined,
 });
 
+/** Nobody pays more for a million tokens, and sums stay exact enough. */
+const dollars = z.number().min(0).max(1_000_000);
+
+const priceSection = z
+  .strictObject({
+    input: dollars.describe("For what goes in."),
+    output: dollars.describe("For what comes out."),
+    cachedInput: dollars.nullable().describe("For what goes in and is read from a cache. null: as input."),
+  })
+  .describe("US dollars for a million tokens.");
+
+const modelPatternSchema = filledText(200).refine((name) => !name.slice(0, -1).includes("*"), {
+  error: "expected a model's name, or its beginning and `*`",
+});
+
+const pricesDescription =
+  'What models cost, by name ("gpt-5*" for all that begin so, "*" for any), so that tokens become money where the CLI tells none (Codex, Goose) or where you know better. A plan with a budget in money needs one for each such model.';
+
 export const providerSection = z
   .strictObject({
     kind: kindSchema.describe("How the program is driven: claude, codex, goose, or command (a shell)."),
@@ -96,6 +114,7 @@ export const providerSection = z
     limit: whole(1, 1000)
       .nullable()
       .describe("Most agents of this provider at once, within limits.agents. null: no limit of its own."),
+    prices: z.record(modelPatternSchema, priceSection).describe(pricesDescription),
   })
   .describe("A program that agents run on.");
 
@@ -344,7 +363,22 @@ export const completeConfigSchema = z.strictObject({
 export const configFileSchema = z
   .strictObject({
     $schema: schemaReference,
-    providers: z.record(nameSchema, mayLack(providerSection)).describe("Programs that agents run on, by name."),
+    providers: z
+      .record(
+        nameSchema,
+        providerSection
+          .extend({
+            prices: z
+              .record(
+                modelPatternSchema,
+                priceSection.partial({ cachedInput: true }).describe(priceSection.description ?? ""),
+              )
+              .describe(pricesDescription),
+          })
+          .partial()
+          .describe(providerSection.description ?? ""),
+      )
+      .describe("Programs that agents run on, by name."),
     agents: z
       .object(agentSettings)
       .partial()

@@ -12,6 +12,13 @@ export type EventBody =
   | { readonly type: "engine-stopping"; readonly reason: string }
   | { readonly type: "plan-created"; readonly target: string; readonly tasks: number }
   | { readonly type: "plan-changed"; readonly added: number; readonly changed: number; readonly dropped: number }
+  /** What it may use from now on; null: unbounded. */
+  | {
+      readonly type: "plan-budget";
+      readonly usd: number | null;
+      readonly tokens: number | null;
+      readonly minutes: number | null;
+    }
   | { readonly type: "plan-paused" }
   /** All tasks ended or are blocked. A retry opens it again. */
   | { readonly type: "plan-ended"; readonly state: "succeeded" | "failed" }

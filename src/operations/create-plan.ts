@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { forecastLines } from "../plan/budget-words.ts";
 import { planInputSchema } from "../plan/schema.ts";
 import type { Operation } from "./operation.ts";
+import { budgetPreviewSchema } from "./plan-budget.ts";
 import { KEY, nextLine } from "./shapes.ts";
 import { providersOf } from "./task-words.ts";
 import { submitPlan } from "./submit-plan.ts";
@@ -61,6 +63,8 @@ const output = z.object({
   tasks: z.array(taskPreview),
   verify: z.array(z.string()).describe("Commands that must pass after each merge; empty: nothing is verified."),
   maxConcurrent: z.number(),
+  /** What it may use, and what is set aside for each attempt; left out without a budget. */
+  budget: budgetPreviewSchema.optional(),
   longestPath: z.array(z.string()),
   warnings: z.array(z.string()),
 });
@@ -86,6 +90,7 @@ export const createPlan: Operation<CreatePlanInput, CreatePlanOutput> = {
     if (result.dryRun) {
       lines.push(`target: ${result.target}; at once: ${result.maxConcurrent}`);
       lines.push(result.verify.length === 0 ? "verify: nothing" : `verify: ${result.verify.join(" && ")}`);
+      if (result.budget !== undefined) lines.push(...forecastLines(result.budget));
       lines.push(`longest path: ${result.longestPath.join(" → ")}`);
       for (const task of result.tasks.slice(0, 50)) {
         const model = task.model === null ? "" : ` ${task.model}`;

@@ -10,6 +10,7 @@ import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
 import { heldWait } from "../scheduler/question-wait.ts";
 import { historyOf, tokensOf } from "./history.ts";
 import type { OperationCall } from "./operation.ts";
+import { budgetStatus } from "./plan-budget.ts";
 import { openQuestions, questionHeadline } from "./open-questions.ts";
 import { cutEnd, spanOf } from "./shapes.ts";
 import { stepStatus } from "./step-status.ts";
@@ -130,6 +131,7 @@ function planStatus(
   );
   const isLong = nodes.length > SHORT_LIST;
   const { record } = plan;
+  const budget = budgetStatus(plan);
   const page: TaskLine[] = [];
   let room = options.wantsWhy ? MAX_LIST_WITH_WHY : MAX_LIST;
   for (const node of nodes.slice(options.offset, options.offset + MAX_TASKS)) {
@@ -148,6 +150,7 @@ function planStatus(
     counts: Object.fromEntries(Object.entries(standing.counts).filter(([, count]) => count > 0)),
     total: standing.total,
     costUsd: app.costOf(record.id),
+    ...(budget === null ? {} : { budget }),
     tasks: page,
     more: Math.max(0, nodes.length - options.offset - page.length),
   };
@@ -336,8 +339,18 @@ function waitCall(what: { readonly plan?: string; readonly task?: string }, seq:
 
 const CONTROL_COMMAND = /^orchestrator (pause|resume|cancel|retry|skip|merge|approve|release) ([^\s;]+)$/;
 
+const RAISE_COMMAND = /^orchestrator edit ([^\s;]+)((?: --budget (?:usd|tokens|minutes)=[\d.]+)+)$/;
+
 /** A command as a person types it, in the words of the tool that does the same: a parent has the tools at hand. */
 function asCall(command: string): string {
+  const raised = RAISE_COMMAND.exec(command);
+  if (raised !== null) {
+    const [, plan = "", bounds = ""] = raised;
+    const budget = Object.fromEntries(
+      [...bounds.matchAll(/(usd|tokens|minutes)=([\d.]+)/g)].map(([, unit = "", amount]) => [unit, Number(amount)]),
+    );
+    return `update_plan ${JSON.stringify({ plan, budget })}`;
+  }
   const [, action, name] = CONTROL_COMMAND.exec(command) ?? [];
   if (action === undefined || name === undefined) return command;
   return `control ${JSON.stringify({ action, [name.includes("/") ? "task" : "plan"]: name })}`;

@@ -7,7 +7,7 @@ export const KEY = z
   .min(1)
   .max(200)
   .optional()
-  .describe("Your own id of this request: sent twice, it is carried out once.");
+  .describe("Your own id of this request: sent twice, carried out once.");
 
 /** Text that says something. */
 export function filled(max: number): z.ZodString {

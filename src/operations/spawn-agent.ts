@@ -16,7 +16,7 @@ const input = taskInputSchema
     key: KEY,
   })
   // The fields of a task are told by create_plan, which is always there too.
-  .meta({ describesOnly: ["prompt", "agent", "dependsOn", "writes", "plan", "task", "target", "key"] });
+  .meta({ describesOnly: ["prompt", "agent", "plan", "task", "target", "key"] });
 
 const output = z.object({
   summary: z.string(),

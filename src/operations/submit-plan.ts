@@ -14,6 +14,7 @@ import { compareWithStored, insertPlan, replacePlan, type Continuation, type New
 import type { CreatePlanInput, CreatePlanOutput } from "./create-plan.ts";
 import { nextCall } from "./next-call.ts";
 import type { ActingCall } from "./operation.ts";
+import { budgetPreview, budgetWarnings, checkPrices, type BudgetPreview } from "./plan-budget.ts";
 
 interface Checked {
   readonly name: string | null;
@@ -24,6 +25,7 @@ interface Checked {
   readonly newBranch: string | null;
   readonly maxConcurrent: number;
   readonly budget: Budget;
+  readonly budgetPreview: BudgetPreview | null;
   readonly tasks: readonly TaskSpec[];
   readonly order: readonly string[];
   readonly isGoalOnly: boolean;
@@ -65,6 +67,8 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
   );
   checkWorkflows(settings.plan, draft.tasks);
   await app.checkAgents(settings, draft.tasks);
+  checkPrices(settings.plan, draft.tasks, draft.budget);
+  const budget = budgetPreview(app, settings.plan, draft.tasks, draft.budget);
   const { target, startSha, newBranch } = await findTarget(app, draft.target, into ?? null, call);
   return {
     name: draft.name,
@@ -74,6 +78,7 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
     newBranch,
     maxConcurrent: draft.maxConcurrent ?? settings.limitAgents,
     budget: draft.budget,
+    budgetPreview: budget,
     tasks: draft.tasks,
     order: draft.order,
     isGoalOnly,
@@ -82,7 +87,7 @@ async function check(app: App, value: CreatePlanInput, settings: CurrentSettings
       ...warningsFor(draft.tasks, settings),
       ...shutProviders(app, settings.plan, draft.tasks),
       ...limitWarning(draft.maxConcurrent, settings),
-      ...budgetWarning(draft.budget),
+      ...budgetWarnings(budget, settings.plan),
     ],
   };
 }
@@ -198,8 +203,9 @@ function carryOut(
     insertPlan(app.parts, plan);
     return "created";
   }
-  replacePlan(app.parts, plan, continuation);
+  // Before it is put on the board again, which asks for them.
   app.forgetSettings(id);
+  replacePlan(app.parts, plan, continuation);
   return "continued";
 }
 
@@ -226,12 +232,6 @@ async function markBefore(app: App, { id, outcome: found }: Identified, sha: str
   if (outcome.type === "refused") {
     throw new AppError("GIT_FAILED", `${ref}, which undo needs, could not be set: ${outcome.gitWords}`);
   }
-}
-
-/** It is kept, so that a later version can count against it; whoever sets one must not believe that it bounds anything. */
-function budgetWarning(budget: Budget): string[] {
-  if (Object.values(budget).every((bound) => bound === null)) return [];
-  return ["`budget` has no effect in this version: nothing ends or holds a plan that spends more"];
 }
 
 export function warningsFor(tasks: readonly TaskSpec[], settings: CurrentSettings): string[] {
@@ -323,6 +323,7 @@ function preview(
     tasks,
     verify: [...settings.plan.verify],
     maxConcurrent: checked.maxConcurrent,
+    ...(checked.budgetPreview === null ? {} : { budget: checked.budgetPreview }),
     longestPath: longestPathOf(checked.tasks).slice(0, 50),
     warnings: [...checked.warnings],
   };

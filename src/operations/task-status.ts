@@ -1,6 +1,8 @@
 import { z } from "zod";
 import type { Operation } from "./operation.ts";
 import { openQuestionSchema, questionLines } from "./open-questions.ts";
+import { standingWords } from "../plan/budget-words.ts";
+import { budgetStatusSchema } from "./plan-budget.ts";
 import { reportStatus } from "./report-status.ts";
 import { providersOf, spentText } from "./task-words.ts";
 import { countsSchema, lines, nextLine, taskStateSchema, whySchema } from "./shapes.ts";
@@ -80,6 +82,8 @@ const planSchema = z.object({
   counts: countsSchema,
   total: z.number(),
   costUsd: z.number().nullable(),
+  /** Left out without one. */
+  budget: budgetStatusSchema.optional(),
   tasks: z.array(taskSchema),
   /** Tasks that fit the question but are not listed; ask with `offset`. */
   more: z.number(),
@@ -166,9 +170,16 @@ function planText(plan: PlanStatus): string {
   const rows = plan.tasks.map(taskText);
   if (plan.more > 0) rows.push(`  … ${plan.more} more: the same call with a larger offset`);
   return [
-    `${plan.plan} → ${plan.target}: ${plan.state}${plan.paused ? " (paused)" : ""}; ${counts}${cost}`,
+    `${plan.plan} → ${plan.target}: ${plan.state}${plan.paused ? " (paused)" : ""}; ${counts}${cost}${budgetWords(plan)}`,
     ...rows,
   ].join("\n");
+}
+
+/** For people and models: `; budget: 4.70 of 5.00 USD (0.20 more set aside)`. */
+export function budgetWords({ budget }: PlanStatus): string {
+  if (budget === undefined) return "";
+  const { limits, used: spent, reserved } = budget;
+  return `; budget: ${standingWords({ limits, spent, reserved }) ?? "none"}`;
 }
 
 function taskText(task: TaskLine): string {

@@ -89,6 +89,7 @@ function isNews(event: StoredEvent, scope: Scope): boolean {
       return body.reason === null;
     case "plan-created":
     case "plan-changed":
+    case "plan-budget":
     case "plan-paused":
     case "plan-resumed":
     case "plan-ended":

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { taskInputSchema } from "../plan/schema.ts";
+import { budgetSchema, taskInputSchema } from "../plan/schema.ts";
 import type { Operation } from "./operation.ts";
 import { editPlan } from "./edit-plan.ts";
 import { KEY, nextLine, PLAN_ID } from "./shapes.ts";
@@ -10,13 +10,14 @@ const input = z.strictObject({
     .array(taskInputSchema.meta({ describesOnly: [] }))
     .max(10_000)
     .optional()
-    .describe("New tasks, as in create_plan; they may depend on any task of the plan."),
+    .describe("New tasks, as in create_plan."),
   change: z
     .array(taskInputSchema.partial().required({ id: true }).meta({ describesOnly: [] }))
     .max(10_000)
     .optional()
     .describe("Tasks that have not started: `id` and the fields to change."),
   drop: z.array(z.string().max(64)).max(10_000).optional().describe("Ids of tasks that have not started."),
+  budget: budgetSchema.optional().describe("Bounds to change."),
   key: KEY,
 });
 
@@ -37,7 +38,7 @@ export const updatePlan: Operation<UpdatePlanInput, UpdatePlanOutput> = {
   name: "update_plan",
   title: "Change a plan",
   description:
-    "Adds tasks to a plan, or changes or drops tasks that have not started; the rest runs on. All or nothing.",
+    "Adds tasks to a plan, changes or drops tasks that have not started, or its budget; the rest runs on. All or nothing.",
   audience: "operator",
   isTool: true,
   isReading: false,

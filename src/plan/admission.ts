@@ -1,9 +1,11 @@
 /**
- * What keeps every ready task of a plan and a list of providers from starting, beside the engine's own slots. The board asks
- * before it takes a task, `explain.ts` tells people: a limit added here needs its words there.
+ * What keeps a ready task from starting for now, beside the engine's own slots. The board asks before it takes a task,
+ * `explain.ts` tells people: a limit added here needs its words there. What only a person can clear is no obstacle but a
+ * wait (`budget-words.ts`), for nothing here ever wakes anybody.
  */
-import type { PlanNode } from "./node.ts";
-import { chooseProvider } from "./provider-choice.ts";
+import type { Amounts, BudgetUnit, BudgetVerdict } from "./budget.ts";
+import type { TaskNode } from "./node.ts";
+import { candidatesOf, chooseProvider } from "./provider-choice.ts";
 import type { ProviderTable } from "./provider-table.ts";
 
 export type Obstacle =
@@ -11,22 +13,25 @@ export type Obstacle =
   /** Each provider's circuit is open or its account used up; also while another task is its probe. */
   | { readonly type: "provider-gate" }
   | { readonly type: "plan-slots"; readonly limit: number }
-  | { readonly type: "provider-slots"; readonly provider: string; readonly limit: number };
+  | { readonly type: "provider-slots"; readonly provider: string; readonly limit: number }
+  /** It would go over the plan's budget while so much is set aside for those that run. */
+  | { readonly type: "budget"; readonly need: Amounts; readonly units: readonly BudgetUnit[] };
 
-/** Answers the first thing that is in the way; null when tasks may start. `candidates`: in the order of preference. */
+/** Answers the first thing that is in the way; null when the task may start. `budget`: with the provider it would have. */
 export function obstacleFor(
-  plan: PlanNode,
-  candidates: readonly string[],
+  { plan, record }: TaskNode,
+  budget: BudgetVerdict,
   providers: ProviderTable,
   limits: ReadonlyMap<string, number>,
   nowMs: number,
 ): Obstacle | null {
   if (plan.record.paused) return { type: "plan-paused" };
-  const provider = chooseProvider(candidates, providers, nowMs);
+  const provider = chooseProvider(candidatesOf(record), providers, nowMs);
   if (provider === null) return { type: "provider-gate" };
   const { maxConcurrent } = plan.record;
   if (plan.running >= maxConcurrent) return { type: "plan-slots", limit: maxConcurrent };
   const limit = limits.get(provider) ?? Infinity;
   if (providers.runningOf(provider) >= limit) return { type: "provider-slots", provider, limit };
+  if (budget.type === "not-yet") return { type: "budget", need: budget.need, units: budget.units };
   return null;
 }

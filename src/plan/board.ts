@@ -2,8 +2,8 @@
  * The board: every open task of a repository, and the decision what to do next. It runs nothing, reads no clock and
  * rolls no dice: values in, decisions out.
  *
- * Always true: a task starts only when its dependencies allow it, its claims are its own, and a slot of the engine, of
- * its plan and of its provider are free, all taken together. The work done for one event grows with the edges it
+ * Always true: a task starts only when its dependencies allow it, its claims are its own, a slot of the engine, of its
+ * plan and of its provider are free, and its plan's budget has room for it, all taken together. The work done for one event grows with the edges it
  * touches (plus a logarithm for the queues), never with the number of tasks.
  *
  * Its parts: how tasks hang together (`edges.ts`), where each of them is and how it moves (`places.ts`, over the queues,
@@ -16,6 +16,8 @@
  */
 import { AppError } from "../errors.ts";
 import { obstacleFor, type Obstacle } from "./admission.ts";
+import type { Amounts, BudgetVerdict, PlanFunds } from "./budget.ts";
+import { budgetWait } from "./budget-words.ts";
 import type { ClaimTable } from "./claim-table.ts";
 import type { RetrySettings } from "./consequence.ts";
 import { link, raisePaths, relink, stateByDependencies } from "./edges.ts";
@@ -24,9 +26,12 @@ import type { TaskChange } from "./journal.ts";
 import { newPlanNode, newTaskNode, type PlanNode, type TaskNode } from "./node.ts";
 import type { Gate, GateSettings } from "./provider-gate.ts";
 import { Places, type MoveDetails } from "./places.ts";
+import { candidatesOf, chooseProvider } from "./provider-choice.ts";
 import type { PlanRecord, ProviderHealth, TaskKey, TaskRecord, Wish } from "./records.ts";
 import type { TaskState } from "./task-state.ts";
+import { UseTable } from "./use-table.ts";
 import { lockWait, pausedWait } from "./waits.ts";
+import { stepOf } from "./workflow.ts";
 
 export interface BoardSettings {
   limitAgents: number;
@@ -53,6 +58,8 @@ export interface Rewiring {
 
 export class Board {
   readonly settings: BoardSettings;
+  /** What attempts used so far, over all plans. */
+  readonly uses = new UseTable();
   readonly #plans = new Map<string, PlanNode>();
   readonly #places = new Places();
   #stops: Extract<Decision, { type: "stop" }>[] = [];
@@ -65,11 +72,16 @@ export class Board {
 
   /**
    * Puts a plan on the board, new or read back from the store. `pathLengths` is what `longestPaths` answered. The
-   * dependencies must form a graph without a cycle (`checkGraph`).
+   * dependencies must form a graph without a cycle (`checkGraph`). `funds`: what its budget is held against.
    */
-  addPlan(record: PlanRecord, tasks: readonly TaskRecord[], pathLengths: ReadonlyMap<string, number>): void {
+  addPlan(
+    record: PlanRecord,
+    tasks: readonly TaskRecord[],
+    pathLengths: ReadonlyMap<string, number>,
+    funds?: Partial<PlanFunds>,
+  ): void {
     if (this.#plans.has(record.id)) throw new AppError("INTERNAL", `plan ${record.id} is on the board already`);
-    this.#plans.set(record.id, newPlanNode(record));
+    this.#plans.set(record.id, newPlanNode(record, funds));
     this.addTasks(record.id, tasks, pathLengths);
   }
 
@@ -200,10 +212,15 @@ export class Board {
     );
     this.#stops = [];
     while (this.#places.running < this.settings.limitAgents) {
-      const node = ready.take((planId, providers) => this.obstacle(planId, providers, nowMs) === null);
+      const node = ready.take((head) => this.obstacle(head, nowMs) === null);
       if (node === undefined) break;
+      const budget = this.budgetVerdict(node, nowMs);
+      if (budget.type !== "fits") {
+        this.move(node, "waiting", { wait: budgetWait(node, budget, this.uses) });
+        continue;
+      }
       const blocker = this.claims.tryTake(node);
-      if (blocker === null) decisions.push(this.#start(node, nowMs));
+      if (blocker === null) decisions.push(this.#start(node, budget.need, nowMs));
       else this.move(node, "waiting", { wait: lockWait(node, blocker) });
     }
     for (const target of merges.targets()) {
@@ -238,10 +255,19 @@ export class Board {
     }
   }
 
-  /** What keeps ready tasks of a plan and some providers from starting, beside the engine's slots; null: nothing. */
-  obstacle(planId: string, candidates: readonly string[], nowMs: number): Obstacle | null {
+  /** What keeps a ready task from starting, beside the engine's slots; null: nothing. */
+  obstacle(node: TaskNode, nowMs: number): Obstacle | null {
     const { providerLimits } = this.settings;
-    return obstacleFor(this.plan(planId), candidates, this.#places.providers, providerLimits, nowMs);
+    return obstacleFor(node, this.budgetVerdict(node, nowMs), this.#places.providers, providerLimits, nowMs);
+  }
+
+  /** Whether the plan's budget has room for the task's next attempt, with the provider that it would have now. */
+  budgetVerdict({ plan, record }: TaskNode, nowMs: number): BudgetVerdict {
+    const { provider } = record;
+    const chosen = plan.budget.isBounded ? chooseProvider(candidatesOf(record), this.#places.providers, nowMs) : null;
+    const { agent: role } = stepOf(record);
+    const spender = { role, provider: chosen ?? provider, timeoutMinutes: record.spec.timeoutMinutes };
+    return plan.budget.verdict(spender, this.uses);
   }
 
   gate(provider: string, nowMs: number): Gate {
@@ -376,9 +402,10 @@ export class Board {
     }
   }
 
-  #start(node: TaskNode, nowMs: number): Decision {
-    const { record } = node;
+  #start(node: TaskNode, need: Amounts, nowMs: number): Decision {
+    const { record, plan } = node;
     const message = this.#places.providers.chooseFor(node, nowMs);
+    plan.budget.reserve(record.id, need);
     record.ledger = { ...record.ledger, attempts: record.ledger.attempts + 1 };
     this.move(node, "running", { cause: null, message });
     return { type: "start", task: record };

@@ -82,6 +82,9 @@ export function consequenceOf(
       return ledger.continuations >= settings.maxContinuations
         ? { type: "fail", why: `the session was continued ${ledger.continuations} times already` }
         : { type: "continue", ledger: { ...ledger, continuations: ledger.continuations + 1 } };
+    case "budget":
+      // It was booked before: whether there is room for another attempt is asked like for any other.
+      return { type: "continue", ledger };
     case "timed-out":
       return { type: "fail", why: null };
     case "worktree-failed":

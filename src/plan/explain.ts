@@ -1,10 +1,11 @@
 /** Why a task is not running, and how a plan stands: what people and parents read. Pure over the board. */
 import type { Obstacle } from "./admission.ts";
 import type { Board } from "./board.ts";
+import { budgetWait } from "./budget-words.ts";
 import { candidatesOf, describeGate } from "./provider-choice.ts";
 import { isFailing, isSatisfied, rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { taskKey, type TaskKey } from "./records.ts";
-import { needsPerson, type TaskState, type WaitCode } from "./task-state.ts";
+import { needsPerson, type TaskState, type Wait, type WaitCode } from "./task-state.ts";
 import { describeStep } from "./workflow.ts";
 
 export interface Explanation {
@@ -53,9 +54,11 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
       const { wait } = record;
       if (wait === null) return { ...plain, code: null, message: "waiting" };
       if (wait.code === "lock" && node.blockedBy !== null) return explainLock(node, node.blockedBy);
+      // What is used and set aside changes while it waits.
+      if (wait.code === "budget") return explainBudget(board, node, nowMs) ?? { ...plain, ...waitFacts(wait) };
       // Parked with its provider: it goes on by itself, and somebody who knows better may have it asked at once.
       const command = wait.code === "usage-limit" ? `orchestrator retry ${key}` : wait.command;
-      return { ...plain, code: wait.code, message: wait.message, command, untilMs: wait.untilMs };
+      return { ...plain, ...waitFacts(wait), command };
     }
     case "merging": {
       if (plan.record.paused && !node.isMergeActive) return pausedPlan(plan);
@@ -86,28 +89,40 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
   }
 }
 
+function waitFacts({ code, message, command, untilMs }: Wait): Pick<Explanation, "code" | keyof Wait> {
+  return { code, message, command, untilMs };
+}
+
+/** Null: there is room now, and it starts as soon as the engine looks. */
+function explainBudget(board: Board, node: TaskNode, nowMs: number): Explanation | null {
+  const verdict = board.budgetVerdict(node, nowMs);
+  if (verdict.type === "fits") return null;
+  const wait = budgetWait(node, verdict, board.uses);
+  return { state: "waiting", ...waitFacts(wait), waitsFor: [] };
+}
+
 function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation {
   const { record, plan } = node;
   const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
-  const candidates = candidatesOf(record);
-  const obstacle = board.obstacle(record.planId, candidates, nowMs);
+  const obstacle = board.obstacle(node, nowMs);
   if (obstacle?.type === "plan-paused") return pausedPlan(plan);
   // A probe that nobody is yet, this task may be: what it waits for then is a slot.
   if (obstacle?.type === "provider-gate") {
-    return explainGates(board, node, candidates, nowMs);
+    return explainGates(board, node, nowMs);
   }
   if (board.runningCount >= board.settings.limitAgents) {
     return { ...plain, code: "slot", message: `all ${board.settings.limitAgents} slots are taken (limits.agents)` };
   }
+  if (obstacle?.type === "budget") return explainBudget(board, node, nowMs) ?? { ...plain, code: null, message: SOON };
   return { ...plain, code: "slot", message: slotMessage(obstacle) };
 }
 
 /** Each of its providers is shut, or lets one probe through. */
-function explainGates(board: Board, { record }: TaskNode, candidates: readonly string[], nowMs: number): Explanation {
+function explainGates(board: Board, { record }: TaskNode, nowMs: number): Explanation {
   let untilMs: number | null = null;
   let code: WaitCode | null = null;
   const parts: string[] = [];
-  for (const name of candidates) {
+  for (const name of candidatesOf(record)) {
     const gate = board.gate(name, nowMs);
     if (gate.state === "open-to-all") continue;
     const health = board.provider(name);
@@ -138,10 +153,13 @@ function slotMessage(obstacle: Obstacle | null): string {
       return `all ${obstacle.limit} slots of provider ${obstacle.provider} are taken (providers.${obstacle.provider}.limit)`;
     case "plan-paused":
     case "provider-gate":
+    case "budget":
     case undefined:
-      return "starts as soon as the engine looks";
+      return SOON;
   }
 }
+
+const SOON = "starts as soon as the engine looks";
 
 function explainLock(node: TaskNode, blocker: TaskNode): Explanation {
   const { record } = blocker;

@@ -31,6 +31,8 @@ export const FAILURE_CAUSES = [
   "turn-limit",
   /** The engine died while the attempt ran; the session can go on. */
   "engine-crash",
+  /** It was ended at the bound that the plan's budget had set it; the session can go on when there is room again. */
+  "budget",
   /** The task's own deadline passed. */
   "timed-out",
   /** The user's wish. */

@@ -1,4 +1,5 @@
 /** A task on the board with its edges and its place in the queues. Only `board.ts` and its helpers hold nodes. */
+import { PlanBudget, type PlanFunds } from "./budget.ts";
 import type { PlanRecord, TaskRecord } from "./records.ts";
 import type { TaskState } from "./task-state.ts";
 
@@ -6,6 +7,8 @@ export interface PlanNode {
   readonly record: PlanRecord;
   readonly nodes: Map<string, TaskNode>;
   readonly counts: Record<TaskState, number>;
+  /** What it may use up and what it has. */
+  readonly budget: PlanBudget;
   /** Waiting tasks that move again without a person. */
   movingWaits: number;
   /** Those of them that wait for a claim: they move when its holder does, which may itself wait for a person. */
@@ -35,9 +38,10 @@ export interface TaskNode {
   isMergeActive: boolean;
 }
 
-export function newPlanNode(record: PlanRecord): PlanNode {
+export function newPlanNode(record: PlanRecord, funds?: Partial<PlanFunds>): PlanNode {
   return {
     record,
+    budget: new PlanBudget(record, funds),
     nodes: new Map(),
     counts: {
       pending: 0,

@@ -237,7 +237,9 @@ function applyFailure(
       record.nextTurn = againWith(
         end.cause === "engine-crash"
           ? "You were interrupted: the engine that runs you stopped. Look at the state of your worktree first, then go on."
-          : "You reached the limit of turns. Go on where you left off.",
+          : end.cause === "budget"
+            ? "You were ended at the bound of the plan's budget, which has room again. Go on where you left off."
+            : "You reached the limit of turns. Go on where you left off.",
       );
       return board.move(node, "ready", told);
     case "cancel":

@@ -73,6 +73,7 @@ export class Places {
       plan.running -= 1;
       this.running -= 1;
       this.providers.freeSlot(node);
+      plan.budget.release(record.id);
     }
   }
 

@@ -38,8 +38,8 @@ export class ReadyQueue {
     bucket.heap.push(entryOf(node));
   }
 
-  /** Takes the first task out of the heaps that `isOpen` lets through. */
-  take(isOpen: (planId: string, providers: readonly string[]) => boolean): TaskNode | undefined {
+  /** Takes the first task out of the heaps whose head `isOpen` lets through: it is in nobody's way but those behind it. */
+  take(isOpen: (head: TaskNode) => boolean): TaskNode | undefined {
     let best: Bucket | undefined;
     let bestHead: Entry | undefined;
     for (const [key, bucket] of this.#buckets) {
@@ -49,7 +49,7 @@ export class ReadyQueue {
         continue;
       }
       if (bestHead !== undefined && !isBefore(head, bestHead)) continue;
-      if (!isOpen(bucket.planId, bucket.providers)) continue;
+      if (!isOpen(head.node)) continue;
       best = bucket;
       bestHead = head;
     }

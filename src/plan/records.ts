@@ -64,7 +64,7 @@ export interface PlanRecord {
   /** Short name of the target branch. */
   readonly target: string;
   maxConcurrent: number;
-  readonly budget: Budget;
+  budget: Budget;
   readonly createdAtMs: number;
   paused: boolean;
 }

@@ -100,6 +100,7 @@ export const budgetSchema = z.strictObject({
   tokens: positive(1e12).int().optional(),
   minutes: positive(60 * 24 * 365).optional(),
 });
+export type BudgetInput = z.infer<typeof budgetSchema>;
 
 export const planInputSchema = z.strictObject({
   $schema: text(1000).optional().meta({ isHidden: true }),
@@ -112,7 +113,11 @@ export const planInputSchema = z.strictObject({
   goal: text(100_000).optional().describe("What all of it is for; every agent is told."),
   target: text(250).optional().describe("Branch to merge into; default: the one checked out."),
   maxConcurrent: z.number().int().min(1).max(1000).optional().describe("Agents at once."),
-  budget: budgetSchema.optional(),
+  budget: budgetSchema
+    .optional()
+    .describe(
+      "Most that its agents use in all: US dollars; tokens in (cached too) and out; minutes, summed. What would go over is not started.",
+    ),
   proposals: z
     .enum(["ask", "auto", "off"])
     .optional()

@@ -1,5 +1,6 @@
 /** What an attempt's end means for the board, and the rows that tell it. */
 import type { TurnEnd } from "../agents/backend.ts";
+import { NOTHING_USED } from "../plan/budget.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import { sessionNameOf } from "../plan/workflow.ts";
@@ -7,6 +8,8 @@ import type { ExitReport, StopReason } from "../process/process-manager.ts";
 import type { AttemptRow } from "../store/attempts.ts";
 import type { Prepared } from "./attempt-request.ts";
 import type { Parts } from "./parts.ts";
+import { bookTurn } from "./plan-funds.ts";
+import { modelFor } from "./settings.ts";
 
 export interface Ended<End> {
   readonly end: End;
@@ -15,7 +18,12 @@ export interface Ended<End> {
 }
 
 /** What the process's end and the agent's words together mean. The first cause wins: what we did ourselves comes first. */
-export function endOf(report: ExitReport, turn: TurnEnd, wished: StopReason | null): AttemptEnd {
+export function endOf(
+  report: ExitReport,
+  turn: TurnEnd,
+  wished: StopReason | null,
+  isBoundByBudget = false,
+): AttemptEnd {
   const reason = report.stopReason ?? (report.outcome === "stopped" ? wished : null);
   if (report.outcome === "spawn-failed") {
     return failure(
@@ -23,6 +31,9 @@ export function endOf(report: ExitReport, turn: TurnEnd, wished: StopReason | nu
       report.error ?? "the program could not be started",
       "check that it is installed and may be run",
     );
+  }
+  if (reason === "timed-out" && isBoundByBudget) {
+    return failure("budget", "it ran as long as the plan's budget in minutes had room for", null);
   }
   if (reason !== null) return stoppedBy(reason);
   if (turn.outcome === "succeeded") return { type: "succeeded", hasChanges: true, message: null };
@@ -82,19 +93,30 @@ export interface EndFacts {
 /** Writes the end of an attempt whose process ran. Call inside the transaction of the end. */
 export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, facts: EndFacts): void {
   const { store, clock } = parts;
-  const { role, backend, place } = prepared;
+  const { role, backend, place, providerSettings } = prepared;
   const session = sessionNameOf(task);
   const { attemptId, end, report, turnEnd } = facts;
   const { sessionId, permissionDenials } = turnEnd;
   const endedAtMs = clock.nowMs();
+  const { costUsd, booked } = bookTurn(parts, {
+    planId: task.planId,
+    name: task.id,
+    role: role.name,
+    provider: providerSettings,
+    model: modelFor(prepared.settings, role, providerSettings.name),
+    turnEnd,
+    runningMs: report.outcome === "spawn-failed" ? null : report.ranForMs,
+    isTelling: end.type === "succeeded" || end.type === "asked",
+  });
   store.attempts.update(attemptId, {
     state: "ended",
     endedAtMs,
     ...outcomeOf(end),
     exitCode: report.exitCode,
     signal: report.signal,
-    costUsd: turnEnd.costUsd,
+    costUsd,
     tokens: turnEnd.usage,
+    booked,
     finalText: turnEnd.finalText,
     denials: [...permissionDenials],
     straysKilled: report.straysKilled,
@@ -117,7 +139,7 @@ export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, fac
   const where = { planId: task.planId, taskId: task.id, attemptId };
   store.events.append({
     ...where,
-    body: { type: "attempt-ended", number: task.ledger.attempts, ...told(end, turnEnd) },
+    body: { type: "attempt-ended", number: task.ledger.attempts, ...told(end, turnEnd, costUsd) },
   });
   if (permissionDenials.length === 0) return;
   const message = `was denied: ${permissionDenials.slice(0, 10).join("; ")}`;
@@ -126,7 +148,8 @@ export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, fac
 
 function told(
   end: AttemptEnd,
-  { usage, costUsd }: TurnEnd,
+  { usage }: TurnEnd,
+  costUsd: number | null,
 ): {
   outcome: "succeeded" | "asked" | "failed";
   cause: AttemptRow["cause"];
@@ -141,8 +164,11 @@ function told(
 
 /** Closes the row of an attempt that we failed to carry out. Call inside the transaction of the end. */
 export function writeBrokenEnd(parts: Parts, attemptId: string, end: AttemptEnd): void {
-  const { store, clock } = parts;
+  const { store, clock, board } = parts;
   const row = store.attempts.get(attemptId);
   if (row === null || row.endedAtMs !== null) return;
-  store.attempts.update(attemptId, { state: "ended", endedAtMs: clock.nowMs(), ...outcomeOf(end) });
+  // What it used nobody told; without a process it used nothing.
+  const booked = row.pid === null ? NOTHING_USED : row.booked;
+  if (board.hasPlan(row.planId)) board.plan(row.planId).budget.charge(booked);
+  store.attempts.update(attemptId, { state: "ended", endedAtMs: clock.nowMs(), ...outcomeOf(end), booked });
 }

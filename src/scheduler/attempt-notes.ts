@@ -20,7 +20,7 @@ interface StartFacts {
 
 /** The row of the attempt, before anything of it exists outside. */
 export function noteStart(parts: Parts, task: TaskRecord, prepared: Prepared, facts: StartFacts): void {
-  const { store } = parts;
+  const { store, board } = parts;
   const { place, role, backend, provider } = prepared;
   const { attemptId, request, startedAtMs, mail } = facts;
   store.attempts.insert({
@@ -47,6 +47,8 @@ export function noteStart(parts: Parts, task: TaskRecord, prepared: Prepared, fa
     signal: null,
     costUsd: null,
     tokens: null,
+    // Until its end is told: what a crash leaves open stays booked with it.
+    booked: board.plan(task.planId).budget.reservedFor(task.id),
     finalText: null,
     denials: [],
     straysKilled: 0,

@@ -60,10 +60,20 @@ export function requestFor(
     tools: role.tools,
     permissions: role.permissions,
     mcpServer: backend.hasMcp ? { name: "orchestrator-mcp", ...satellite.pipe, env } : null,
+    maxCostUsd: costFence(parts, task, providerSettings),
     environment: environmentFor(parts, providerSettings),
     outputSchema: task.id === DECOMPOSE_TASK ? decompositionJsonSchema() : null,
   };
   return { request, mail };
+}
+
+/**
+ * All that is left of the plan's money when what is set aside for others stays untouched: a turn that runs away spends
+ * that and not ten times the budget. A fence that the user gave the CLI is the user's.
+ */
+function costFence(parts: Parts, task: TaskRecord, { args }: ProviderSettings): number | null {
+  if (args.some((argument) => argument.startsWith("--max-budget-usd"))) return null;
+  return parts.board.plan(task.planId).budget.headroom(task.id).usd;
 }
 
 /**

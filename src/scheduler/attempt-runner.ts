@@ -41,6 +41,8 @@ interface LiveAttempt {
   stopReason: StopReason | null;
   /** The conversation it goes on with. */
   session: TurnRequest["session"];
+  /** Less time is left of the plan's budget than the task's own deadline gives. */
+  isBoundByBudget: boolean;
   /** While its CLI can be told more. */
   turn: OpenTurn | null;
 }
@@ -100,6 +102,7 @@ export class AttemptRunner {
       process: null,
       stopReason: null,
       session: null,
+      isBoundByBudget: false,
       turn: null,
     };
     this.#live.set(key, live);
@@ -223,7 +226,7 @@ export class AttemptRunner {
     crashPoint("attempt-process-ended");
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
-    const said = endOf(report, turnEnd, live.stopReason);
+    const said = endOf(report, turnEnd, live.stopReason, live.isBoundByBudget);
     const spoken = askedInstead(this.#parts.store, task, live.id, backend, said);
     const isCommand = backend.kind === "command";
     const judgement = judge(this.#parts, task, live.id, { end: spoken, turnEnd, isCommand });
@@ -279,7 +282,7 @@ export class AttemptRunner {
       env: { ...environment, ...command.env, ...exclude, ...taskVariables(task, prepared.slot) },
       stdin: command.stdin,
       keepStdinOpen: command.hearsMore === true,
-      deadlineMs: task.spec.timeoutMinutes * 60_000,
+      deadlineMs: this.#deadlineMs(task, live),
       killGraceMs: prepared.settings.killGraceMs,
       outputDir: folder,
       onStdout: (chunk) => take(reader.readStdout(chunk)),
@@ -299,6 +302,13 @@ export class AttemptRunner {
     endStallWatch();
     live.process = null;
     return report;
+  }
+
+  /** The task's own, or what is left of its plan's minutes where that is less. */
+  #deadlineMs({ planId, id, spec }: TaskRecord, live: LiveAttempt): number {
+    const left = this.#parts.board.plan(planId).budget.headroom(id).minutes ?? Infinity;
+    live.isBoundByBudget = left < spec.timeoutMinutes;
+    return Math.max(MIN_DEADLINE_MS, Math.min(left, spec.timeoutMinutes) * 60_000);
   }
 
   #openTurn(
@@ -347,3 +357,5 @@ export class AttemptRunner {
 }
 
 const MAX_LAST_WORDS = 2_000;
+/** Of a budget that was lowered to nothing while the worktree was made. */
+const MIN_DEADLINE_MS = 1;

@@ -15,6 +15,7 @@ import { dirname, join, resolve } from "node:path";
 import type { AgentBackend, ResolvedProvider, TokenUsage, TurnEnd, TurnRequest } from "../agents/backend.ts";
 import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
+import { NOTHING_USED, type BudgetVerdict } from "../plan/budget.ts";
 import { consultationJsonSchema, consultationPrompt, readConsultation } from "../plan/consultation.ts";
 import { noteHealth } from "../plan/outcomes.ts";
 import { letsThrough } from "../plan/provider-choice.ts";
@@ -24,6 +25,7 @@ import type { QuestionRow } from "../store/questions.ts";
 import { endOf } from "./attempt-end.ts";
 import { environmentFor } from "./attempt-request.ts";
 import type { Commit, Parts } from "./parts.ts";
+import { bookTurn, CONSULTATION } from "./plan-funds.ts";
 import { modelFor, type PlanSettings, type ProviderSettings, type RoleSettings } from "./settings.ts";
 
 export const CONSULTED_ROLE = "orchestrator";
@@ -162,6 +164,8 @@ export class Consultant {
     if (!board.hasPlan(planId)) return "the plan has no such role";
     const { provider: settings } = role;
     if (this.#isShut(role)) return `its provider ${settings.name} is shut (\`orchestrator ps\` says why)`;
+    const verdict = this.#budgetVerdict(planId, role);
+    if (verdict.type !== "fits") return `the plan's budget has no room for it (${verdict.type})`;
     const backend = this.#parts.backend(settings.kind);
     try {
       const provider = await backend.locate(settings, environmentFor(this.#parts, settings)["PATH"] ?? "");
@@ -175,6 +179,14 @@ export class Consultant {
     } catch (thrown) {
       return messageOf(thrown);
     }
+  }
+
+  /** It has a slot of its own, but it spends the plan's money like any other. */
+  #budgetVerdict(planId: string, { settings, provider }: Role): BudgetVerdict {
+    const { board } = this.#parts;
+    const timeoutMinutes = settings.questions.deadlinesMs.orchestrator / 60_000;
+    const spender = { role: CONSULTATION, provider: provider.name, timeoutMinutes };
+    return board.plan(planId).budget.verdict(spender, board.uses);
   }
 
   /** Shut, or with a task as its probe: that one finds out. */
@@ -242,10 +254,29 @@ export class Consultant {
     prompt: string,
     session: TurnRequest["session"],
   ): Promise<TurnResult> {
+    const { board, ids } = this.#parts;
+    const { planId, role } = turn;
+    const id = ids.uuid();
+    const verdict = board.hasPlan(planId) ? this.#budgetVerdict(planId, role) : null;
+    if (verdict?.type !== "fits") return { end: null, problem: "the plan's budget has no room for it" };
+    board.plan(planId).budget.reserve(id, verdict.need);
+    try {
+      return await this.#fundedTurn(id, turn, questions, prompt, session);
+    } finally {
+      if (board.hasPlan(planId)) board.plan(planId).budget.release(id);
+    }
+  }
+
+  async #fundedTurn(
+    id: string,
+    turn: Turn,
+    questions: readonly QuestionRow[],
+    prompt: string,
+    session: TurnRequest["session"],
+  ): Promise<TurnResult> {
     const parts = this.#parts;
-    const { store, clock, repository, processes } = parts;
+    const { store, clock, repository, processes, board } = parts;
     const { planId, role, backend, provider, place, ids } = turn;
-    const id = parts.ids.uuid();
     const folder = join(parts.attemptsFolder, id);
     const scratchDir = join(folder, "scratch");
     await mkdir(scratchDir, { recursive: true, mode: 0o700 });
@@ -263,6 +294,7 @@ export class Consultant {
       tools: role.role.tools,
       permissions: "read",
       mcpServer: null,
+      maxCostUsd: board.hasPlan(planId) ? board.plan(planId).budget.headroom(id).usd : null,
       environment,
       outputSchema: consultationJsonSchema(),
     };
@@ -280,6 +312,7 @@ export class Consultant {
           endedAtMs: clock.nowMs(),
           outcome: "interrupted",
           message: "no longer wanted",
+          booked: NOTHING_USED,
         }),
       );
       return { end: null, problem: "it was no longer wanted" };
@@ -314,7 +347,17 @@ export class Consultant {
     const own = end.type === "succeeded" || end.type === "failed" ? turnEnd : null;
     const read = this.#read(own, ids);
     this.#commit(() => {
-      noteHealth(parts.board, provider.name, end, clock.nowMs());
+      noteHealth(board, provider.name, end, clock.nowMs());
+      const { costUsd, booked } = bookTurn(parts, {
+        planId,
+        name: id,
+        role: CONSULTATION,
+        provider: role.provider,
+        model: modelFor(role.settings, role.role, provider.name),
+        turnEnd,
+        runningMs: report.outcome === "spawn-failed" ? null : report.ranForMs,
+        isTelling: end.type === "succeeded",
+      });
       store.consultations.update(id, {
         endedAtMs: clock.nowMs(),
         outcome: end.type === "succeeded" ? "answered" : end.type === "failed" ? "failed" : "interrupted",
@@ -322,8 +365,9 @@ export class Consultant {
         answer: turnEnd.finalText,
         sessionId: turnEnd.sessionId,
         totals: turnEnd.totals,
-        costUsd: turnEnd.costUsd,
+        costUsd,
         tokens: turnEnd.usage,
+        booked,
       });
       if (typeof read !== "string") this.#carryOut(questions, read);
     });
@@ -337,7 +381,7 @@ export class Consultant {
     prompt: string,
     session: TurnRequest["session"],
   ): void {
-    const { store, clock } = this.#parts;
+    const { store, clock, board } = this.#parts;
     this.#commit(() =>
       store.consultations.insert({
         id,
@@ -357,6 +401,7 @@ export class Consultant {
         answer: null,
         costUsd: null,
         tokens: null,
+        booked: board.hasPlan(planId) ? board.plan(planId).budget.reservedFor(id) : NOTHING_USED,
       }),
     );
   }

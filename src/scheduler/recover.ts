@@ -10,6 +10,7 @@ import { taskKey, type PlanRecord, type TaskKey, type TaskRecord } from "../plan
 import { hasArrived } from "./has-arrived.ts";
 import { weigher } from "../plan/workflow.ts";
 import type { Commit, Parts } from "./parts.ts";
+import { fundsOf, learnUses } from "./plan-funds.ts";
 import { tidyTask } from "./tidy-task.ts";
 
 /** Answers how many tasks were under way. */
@@ -27,6 +28,7 @@ export async function recover(parts: Parts, commit: Commit): Promise<number> {
   if (ended > 0) parts.log("warning", `ended ${ended} processes that an earlier engine left behind`, { ended });
 
   crashPoint("recovery-processes-ended");
+  learnUses(parts);
   for (const health of store.providers.loadAll()) board.restoreProvider(health);
   const plans = store.plans.listOpen();
   const merged = await lookUpMerges(parts);
@@ -50,7 +52,7 @@ export function addPlan(parts: Parts, plan: PlanRecord, tasks: readonly TaskReco
   const specs = tasks.map((task) => task.spec);
   const byId = new Map(tasks.map((task) => [task.id, task]));
   const lengths = longestPaths(specs, checkGraph(specs), (id) => weightOf(byId.get(id)));
-  parts.board.addPlan(plan, tasks, lengths);
+  parts.board.addPlan(plan, tasks, lengths, fundsOf(parts, plan.id));
 }
 
 /** Which merges that were being moved arrived: the candidate is in the target, or it is not. */

@@ -1,5 +1,6 @@
 /** What the scheduler needs of a plan's pinned config: plain values, so that it never reads a config file. */
 import type { BackendKind, Permissions } from "../agents/backend.ts";
+import type { Prices } from "../plan/prices.ts";
 import type { QuestionSettings } from "../questions/route.ts";
 
 export interface ProviderSettings {
@@ -11,6 +12,8 @@ export interface ProviderSettings {
   /** Names or `PREFIX_*` patterns; a plain name is one that the provider can't do without. */
   readonly passEnv: readonly string[];
   readonly limit: number | null;
+  /** As the config says now; missing in what an older version pinned. */
+  readonly prices?: Prices;
 }
 
 export interface RoleSettings {

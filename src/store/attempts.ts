@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
+import type { Amounts, KnownAmounts } from "../plan/budget.ts";
 import { FAILURE_CAUSES, type FailureCause } from "../plan/failure-cause.ts";
 import { TURN_KINDS, type TurnKind } from "../plan/records.ts";
 import type { Connection, Query } from "./connection.ts";
 import { cutText } from "./cut-text.ts";
 import { integer, json, orNull, real, Table, text, word, type Columns } from "./table.ts";
 import { reportSchema, type TaskReport } from "./tasks.ts";
-import { tokensSchema, type StoredTokens, type StoredTotals } from "./usage-shapes.ts";
+import { amountsSchema, tokensSchema, type StoredTokens, type StoredTotals } from "./usage-shapes.ts";
 
 /** What is kept of an agent's last words; the whole is in `attempts/<id>/`. */
 export const MAX_FINAL_TEXT_BYTES = 64 * 1024;
@@ -48,6 +49,8 @@ export interface AttemptRow {
   /** US dollars, of this turn alone. */
   readonly costUsd: number | null;
   readonly tokens: StoredTokens | null;
+  /** Against its plan's budget: while it runs, and when nobody ever told its end, what was set aside for it. */
+  readonly booked: Amounts;
   /** Cut to MAX_FINAL_TEXT_BYTES when it is stored. */
   readonly finalText: string | null;
   /** Tools that were denied, as `name: what`. */
@@ -83,12 +86,20 @@ const COLUMNS: Columns<AttemptRow> = {
   signal: orNull(text("signal")),
   costUsd: orNull(real("cost_usd")),
   tokens: orNull(json("tokens", tokensSchema)),
+  booked: json("booked", amountsSchema),
   finalText: orNull(text("final_text")),
   denials: json<readonly string[]>("denials", z.array(z.string())),
   straysKilled: integer("strays_killed"),
   report: orNull(json("report", reportSchema)),
   headSha: orNull(text("head_sha")),
 };
+
+export interface AttemptUse {
+  readonly role: string;
+  readonly provider: string;
+  readonly model: string | null;
+  readonly told: KnownAmounts;
+}
 
 /** Attempts are history: never deleted. A task has at most one that has not ended; a second is refused (INTERNAL). */
 export class Attempts {
@@ -97,6 +108,8 @@ export class Attempts {
   readonly #listByTask: Query;
   readonly #listOpen: Query;
   readonly #usage: Query;
+  readonly #booked: Query;
+  readonly #latestUses: Query;
 
   constructor(connection: Connection) {
     this.#table = new Table(connection, "attempts", COLUMNS, ["id"]);
@@ -111,6 +124,21 @@ export class Attempts {
       `SELECT coalesce(sum(cost_usd), 0.0), ${sums.join(", ")} FROM (
          SELECT plan_id, cost_usd, tokens FROM attempts UNION ALL SELECT plan_id, cost_usd, tokens FROM consultations
        ) WHERE plan_id = ?`,
+    );
+    const booked = ["usd", "tokens", "minutes"].map((unit) => `coalesce(sum(booked ->> '$.${unit}'), 0.0)`);
+    // An attempt that is open when a plan is put on the board has no process any more; a consultation may have one.
+    this.#booked = connection.prepare(
+      `SELECT ${booked.join(", ")} FROM (
+         SELECT plan_id, booked FROM attempts
+         UNION ALL SELECT plan_id, booked FROM consultations WHERE ended_at_ms IS NOT NULL
+       ) WHERE plan_id = ?`,
+    );
+    // Those that told something: an end that was never told says nothing of the next one.
+    this.#latestUses = connection.prepare(
+      `SELECT role, provider, model, cost_usd, tokens ->> '$.inputTokens' + tokens ->> '$.outputTokens',
+         booked ->> '$.minutes'
+       FROM attempts WHERE ended_at_ms IS NOT NULL AND (outcome <> 'failed' OR tokens ->> '$.outputTokens' > 0)
+       ORDER BY rowid DESC LIMIT ?`,
     );
   }
 
@@ -144,6 +172,26 @@ export class Attempts {
     const [costUsd = 0, inputTokens = 0, outputTokens = 0, cachedInputTokens = 0] =
       this.#usage.row(planId)?.map(Number) ?? [];
     return { costUsd, tokens: { inputTokens, outputTokens, cachedInputTokens } };
+  }
+
+  /** What a plan's budget has been charged with: all its attempts, and the consultations that ended. */
+  bookedOf(planId: string): Amounts {
+    const [usd = 0, tokens = 0, minutes = 0] = this.#booked.row(planId)?.map(Number) ?? [];
+    return { usd, tokens, minutes };
+  }
+
+  /** What the latest attempts of all plans told of their use, the oldest of them first. */
+  latestUses(limit: number): AttemptUse[] {
+    const known = (value: unknown): number | null => (value === null ? null : Number(value));
+    return this.#latestUses
+      .rows(limit)
+      .map(([role, provider, model, usd, tokens, minutes]) => ({
+        role: text("role").decode(role),
+        provider: text("provider").decode(provider),
+        model: orNull(text("model")).decode(model),
+        told: { usd: known(usd), tokens: known(tokens), minutes: known(minutes) },
+      }))
+      .toReversed();
   }
 }
 

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
+import type { Amounts } from "../plan/budget.ts";
 import type { Connection, Query } from "./connection.ts";
 import { cutText } from "./cut-text.ts";
 import { integer, json, orNull, real, Table, text, word, type Columns } from "./table.ts";
-import { tokensSchema, totalsSchema, type StoredTokens, type StoredTotals } from "./usage-shapes.ts";
+import { amountsSchema, tokensSchema, totalsSchema, type StoredTokens, type StoredTotals } from "./usage-shapes.ts";
 
 /** What is kept of a prompt and of an answer. */
 const MAX_TEXT_BYTES = 64 * 1024;
@@ -34,6 +35,8 @@ export interface ConsultationRow {
   /** US dollars, of this turn alone. */
   readonly costUsd: number | null;
   readonly tokens: StoredTokens | null;
+  /** As an attempt's. */
+  readonly booked: Amounts;
 }
 
 const COLUMNS: Columns<ConsultationRow> = {
@@ -54,6 +57,7 @@ const COLUMNS: Columns<ConsultationRow> = {
   answer: orNull(text("answer")),
   costUsd: orNull(real("cost_usd")),
   tokens: orNull(json("tokens", tokensSchema)),
+  booked: json("booked", amountsSchema),
 };
 
 /** Consultations are history: never deleted. */

@@ -308,8 +308,25 @@ const CHAINS = `
 ALTER TABLE tasks ADD COLUMN ruled_out TEXT NOT NULL DEFAULT '[]';
 `;
 
+// What an attempt is booked with against its plan's budget: what was set aside before its process, and at its end what
+// its CLI told. So a row that a crash left open has its reservation, and a start adds up the same as before.
+const BUDGETS = `
+ALTER TABLE attempts ADD COLUMN booked TEXT NOT NULL DEFAULT '{"usd":0,"tokens":0,"minutes":0}';
+ALTER TABLE consultations ADD COLUMN booked TEXT NOT NULL DEFAULT '{"usd":0,"tokens":0,"minutes":0}';
+UPDATE attempts SET booked = json_object(
+  'usd', coalesce(cost_usd, 0),
+  'tokens', coalesce(tokens ->> '$.inputTokens', 0) + coalesce(tokens ->> '$.outputTokens', 0),
+  'minutes', max(0, coalesce(ended_at_ms - started_at_ms, 0)) / 60000.0
+);
+UPDATE consultations SET booked = json_object(
+  'usd', coalesce(cost_usd, 0),
+  'tokens', coalesce(tokens ->> '$.inputTokens', 0) + coalesce(tokens ->> '$.outputTokens', 0),
+  'minutes', max(0, coalesce(ended_at_ms - started_at_ms, 0)) / 60000.0
+);
+`;
+
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS, CHAINS];
+export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS, CHAINS, BUDGETS];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

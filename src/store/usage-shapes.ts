@@ -1,5 +1,6 @@
 /** What agents used up, as the store keeps it: the same plain shapes that `agents/` hands out. */
 import { z } from "zod";
+import type { Amounts } from "../plan/budget.ts";
 
 export interface StoredTokens {
   readonly inputTokens: number;
@@ -13,6 +14,9 @@ export interface StoredTotals {
   /** US dollars; null when the CLI does not say. */
   readonly costUsd: number | null;
 }
+
+/** What a budget is held against, the same as `plan/budget.ts` has it. */
+export const amountsSchema: z.ZodType<Amounts> = z.object({ usd: z.number(), tokens: z.number(), minutes: z.number() });
 
 export const tokensSchema: z.ZodType<StoredTokens> = z.object({
   inputTokens: z.number(),

@@ -7,9 +7,11 @@
  * belongs to that turn, as with the real one. The script finds the turn's prompt in TURN_PROMPT.
  * With `--json-schema` all of that is told and run as `answer` and `answers` instead of `turn` and `turns`, and
  * `$HOME/structured.json` is what it answers.
+ * What a turn costs is `$HOME/turn-N.cost` or `$HOME/cost` ("USD TOKENS", told as the session's total so far); without
+ * them its number in USD. A turn that costs more than `--max-budget-usd` ends as the real one's: it is told.
  */
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -53,20 +55,33 @@ async function turn(first) {
   const text = `answer ${number}`;
   const spoken = { id: `m${number}`, role: "assistant", model: "m", content: [{ type: "text", text }] };
   print({ type: "assistant", message: spoken });
-  const is_error = exitCode !== 0;
+  const { usd, tokens, isOver } = costOf(number);
+  const is_error = exitCode !== 0 || isOver;
   const structured = join(home, "structured.json");
   const isForm = word === "answer" && existsSync(structured);
   print({
     ...(isForm ? { structured_output: JSON.parse(readFileSync(structured, "utf8")) } : {}),
     type: "result",
-    subtype: "success",
+    ...(isOver ? { subtype: "error_max_budget_usd", errors: ["Reached maximum budget"] } : { subtype: "success" }),
     is_error,
     result: text,
     num_turns: 1,
-    total_cost_usd: number,
-    modelUsage: {},
+    total_cost_usd: usd,
+    modelUsage: tokens === 0 ? {} : { m: { inputTokens: tokens, outputTokens: 0 } },
   });
-  return exitCode;
+  return isOver ? 1 : exitCode;
+}
+
+function costOf(number) {
+  const file = [`${word}-${number}.cost`, "cost"].map((name) => join(home, name)).find((name) => existsSync(name));
+  if (file === undefined) return { usd: number, tokens: 0, isOver: false };
+  const book = join(home, `spent-${sessionId}.json`);
+  const before = existsSync(book) ? JSON.parse(readFileSync(book, "utf8")) : { usd: 0, tokens: 0 };
+  const [usd, tokens = 0] = readFileSync(file, "utf8").split(" ").map(Number);
+  const total = { usd: before.usd + usd, tokens: before.tokens + tokens };
+  writeFileSync(book, JSON.stringify(total));
+  const bound = option("max-budget-usd");
+  return { ...total, isOver: bound !== null && usd > Number(bound) };
 }
 
 async function run(script, prompt = "") {

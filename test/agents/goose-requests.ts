@@ -47,6 +47,7 @@ export function gooseRequest(changes: Partial<TurnRequest> = {}): TurnRequest {
     systemPrompt: null,
     tools: null,
     permissions: "edit",
+    maxCostUsd: null,
     mcpServer: null,
     environment: {},
     outputSchema: null,

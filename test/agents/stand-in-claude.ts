@@ -35,6 +35,11 @@ export class StandInClaude {
     writeFileSync(join(this.#home, `turn-${number}.sh`), text);
   }
 
+  /** What each of its turns costs, or one of them. */
+  costs(usd: number, tokens = 0, turn: number | null = null): void {
+    writeFileSync(join(this.#home, turn === null ? "cost" : `turn-${turn}.cost`), `${usd} ${tokens}`);
+  }
+
   /** Holds a turn until `letGo`. */
   hold(number: number, then = "true"): void {
     this.script(

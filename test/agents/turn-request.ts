@@ -14,6 +14,7 @@ export function turnRequest(change: Partial<TurnRequest> = {}): TurnRequest {
     systemPrompt: null,
     tools: null,
     permissions: "edit",
+    maxCostUsd: null,
     mcpServer: null,
     environment: {},
     outputSchema: null,

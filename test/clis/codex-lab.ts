@@ -107,6 +107,7 @@ export async function openCodexLab(configToml: string, name = "lab"): Promise<Co
         systemPrompt: null,
         tools: null,
         permissions: "edit",
+        maxCostUsd: null,
         mcpServer: null,
         environment: {},
         outputSchema: null,

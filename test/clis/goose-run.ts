@@ -89,6 +89,7 @@ export class GooseWorld {
       systemPrompt: null,
       tools: null,
       permissions: "edit",
+      maxCostUsd: null,
       mcpServer: null,
       environment: {},
       outputSchema: null,

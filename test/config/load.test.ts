@@ -38,6 +38,7 @@ describe("without any file", () => {
       env: {},
       passEnv: [],
       limit: null,
+      prices: {},
     });
     expect(providers["command"]).toMatchObject({ kind: "command", command: "/bin/sh" });
     expect([...PROVIDER_KINDS]).toEqual([...BACKEND_KINDS]);

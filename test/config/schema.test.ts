@@ -21,6 +21,8 @@ test("every key has a description, and its default is the one that holds", () =>
   expect(withoutDefault.map(({ key }) => key)).toEqual([
     "providers.NAME.kind",
     "providers.NAME.command",
+    "providers.NAME.prices.NAME.input",
+    "providers.NAME.prices.NAME.output",
     "workflows.NAME.steps",
     "workflows.NAME.steps[].agent",
     "workflows.NAME.steps[].prompt",

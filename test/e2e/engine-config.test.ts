@@ -94,9 +94,6 @@ test("a project's config starts nothing before it is trusted, counts from then o
   await trust();
   const dry = await repo.call("create_plan", { tasks, dryRun: true });
   expect(dry["verify"]).toEqual(["touch verified-by-project"]);
-  // What bounds nothing yet must not be believed in silently.
-  const bounded = await repo.call("create_plan", { tasks, dryRun: true, budget: { usd: 1 } });
-  expect(bounded["warnings"]).toContainEqual(expect.stringContaining("`budget` has no effect"));
   const { plan } = await repo.call("create_plan", { name: "trusted", tasks: [{ ...tasks[0], agent: "mine" }] });
   expect(await repo.settled(String(plan))).toBe("succeeded");
 

@@ -176,6 +176,8 @@ export class Account {
       this.#spend(key, { continuations: spent.continuations + 1 });
       return this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "again", cause);
     }
+    // Whether there is room for another attempt is asked before its start.
+    if (cause === "budget") return this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "again", cause);
     if (WAITS_FREELY.has(cause)) return this.#mustBe(task, task.wait?.code === cause, cause);
     if (cause === "cancelled") return this.#mustBe(task, task.state === "cancelled", cause);
     this.#mustBe(task, isEnd, cause);

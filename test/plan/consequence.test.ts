@@ -63,6 +63,13 @@ describe("R1: what follows from a bad end, row by row of the design's table", ()
     expect(left).toEqual(["continue", "continue", "continue", "continue", "continue", "fail"]);
   });
 
+  test("budget: the session goes on as soon as the plan's budget has room, and nothing is spent", () => {
+    expect(after("budget", { ...EMPTY_LEDGER, continuations: 5 })).toEqual({
+      type: "continue",
+      ledger: { ...EMPTY_LEDGER, continuations: 5 },
+    });
+  });
+
   test("a command that failed is tried again only where the task says so", () => {
     expect(after("command-failed", EMPTY_LEDGER)).toMatchObject({ type: "fail" });
     expect(after("command-failed", EMPTY_LEDGER, 1)).toMatchObject({ type: "back-off" });
@@ -92,7 +99,8 @@ describe("R1: what follows from a bad end, row by row of the design's table", ()
             continue: ["continuations"],
             park: ["waits"],
           };
-          expect(spent).toEqual(of[next.type]);
+          // It was booked: the budget is what bounds it.
+          expect(spent).toEqual(cause === "budget" ? [] : of[next.type]);
           for (const name of spent) expect(next.ledger[name]).toBe(ledger[name] + 1);
         },
       ),

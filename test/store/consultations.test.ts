@@ -24,6 +24,7 @@ test("what the orchestrator role costs counts in its plan, and its last session 
     answer: null,
     costUsd: null,
     tokens: null,
+    booked: { usd: 0, tokens: 0, minutes: 0 },
   };
   store.consultations.insert(row);
   expect(store.consultations.listOpen()).toEqual([row]);

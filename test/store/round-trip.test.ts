@@ -154,6 +154,7 @@ const attempt: fc.Arbitrary<Omit<AttemptRow, "id" | "planId" | "taskId">> = reco
   signal: orNull(anyText),
   costUsd: orNull(amount),
   tokens: orNull(tokens),
+  booked: record({ usd: amount, tokens: whole, minutes: amount }),
   finalText: orNull(anyText),
   denials: texts,
   straysKilled: whole,

@@ -108,6 +108,7 @@ export function sampleAttempt(
     signal: null,
     costUsd: null,
     tokens: null,
+    booked: { usd: 0, tokens: 0, minutes: 0 },
     finalText: null,
     denials: [],
     straysKilled: 0,

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { AppError } from "../../errors.ts";
+import { readBudget } from "../budget-option.ts";
 import { wholeNumber } from "../command-line.ts";
 import { openEngineSession, type EngineSession, type Input, type Output } from "../engine-session.ts";
 import { EventFeed } from "../event-feed.ts";
@@ -25,6 +26,7 @@ export const runRun: VerbRunner = async (invocation, terminal) => {
   const given = invocation.text("concurrent");
   const maxConcurrent = given === null ? null : wholeNumber("concurrent", given, 1, MAX_CONCURRENT);
   const into = invocation.text("into");
+  const budget = readBudget(invocation.texts("budget"));
   const plan = await readPlanFile(file, process.stdin);
   const odd = NOT_IN_A_FILE.find((key) => Object.hasOwn(plan, key));
   if (odd !== undefined)
@@ -34,6 +36,7 @@ export const runRun: VerbRunner = async (invocation, terminal) => {
     ...plan,
     ...(maxConcurrent === null ? {} : { maxConcurrent }),
     ...(into === null ? {} : { into }),
+    ...(budget === null ? {} : { budget: { ...(plan["budget"] as object | undefined), ...budget } }),
     ...(file === "-" ? {} : { file: resolve(file) }),
     ...(isDryRun ? { dryRun: true } : {}),
     key: randomUUID(),

@@ -1,0 +1,24 @@
+/** What a budget that changed means for those that wait for it. Pure over the board. */
+import type { Board } from "./board.ts";
+import type { PlanNode } from "./node.ts";
+import type { Budget } from "./records.ts";
+
+/**
+ * Lets those go on that wait for a budget that has room now: it was raised, a price became known, or what is expected of
+ * their like changed.
+ */
+export function reconsiderBudget(board: Board, plan: PlanNode, nowMs: number): void {
+  if (plan.counts.waiting === 0) return;
+  for (const node of plan.nodes.values()) {
+    if (node.record.wait?.code !== "budget") continue;
+    const { type } = board.budgetVerdict(node, nowMs);
+    if (type === "fits" || type === "not-yet") board.goOn(node);
+  }
+}
+
+/** Gives a plan another budget; it counts at once. */
+export function changeBudget(board: Board, planId: string, budget: Budget, nowMs: number): void {
+  const plan = board.plan(planId);
+  plan.record.budget = budget;
+  reconsiderBudget(board, plan, nowMs);
+}

@@ -5,6 +5,7 @@
  * Without `--print` it is as a person has it open: a line in `opened.ndjson`, then `$HOME/opened.sh`.
  * With `--input-format=stream-json` every line on stdin is a message; one that comes while the turn's script runs
  * belongs to that turn, as with the real one. The script finds the turn's prompt in TURN_PROMPT.
+ * `$HOME/turn-N.json` is laid over its result event: how a turn ends that fails in a way of its own.
  * With `--json-schema` all of that is told and run as `answer` and `answers` instead of `turn` and `turns`, and
  * `$HOME/structured.json` is what it answers.
  * What a turn costs is `$HOME/turn-N.cost` or `$HOME/cost` ("USD TOKENS", told as the session's total so far); without
@@ -47,7 +48,9 @@ async function turn(first) {
   acknowledge(first);
   print({ type: "system", subtype: "init" });
   const script = join(home, `${word}-${number}.sh`);
-  const exitCode = existsSync(script) ? await run(script, first.text) : 0;
+  const scripted = join(home, `${word}-${number}.json`);
+  const ending = existsSync(scripted) ? JSON.parse(readFileSync(scripted, "utf8")) : {};
+  const exitCode = existsSync(script) ? await run(script, first.text) : ending.is_error === true ? 1 : 0;
   for (const late of waiting.splice(0)) {
     acknowledge(late);
     appendFileSync(join(home, "late.ndjson"), `${JSON.stringify({ number, text: late.text })}\n`);
@@ -68,6 +71,7 @@ async function turn(first) {
     num_turns: 1,
     total_cost_usd: usd,
     modelUsage: tokens === 0 ? {} : { m: { inputTokens: tokens, outputTokens: 0 } },
+    ...ending,
   });
   return isOver ? 1 : exitCode;
 }

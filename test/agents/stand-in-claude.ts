@@ -40,6 +40,11 @@ export class StandInClaude {
     writeFileSync(join(this.#home, turn === null ? "cost" : `turn-${turn}.cost`), `${usd} ${tokens}`);
   }
 
+  /** Lays fields over the result event of a turn: how it fails. */
+  end(number: number, fields: Readonly<Record<string, unknown>>): void {
+    writeFileSync(join(this.#home, `turn-${number}.json`), JSON.stringify({ is_error: true, ...fields }));
+  }
+
   /** Holds a turn until `letGo`. */
   hold(number: number, then = "true"): void {
     this.script(

@@ -24,8 +24,13 @@ export function numberOf(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
 }
 
+/** Space at an end, two in a row, or one that is no plain space. */
+const FOLDABLE = /^\s|\s\s|[^\S ]|\s$/;
+
 /** `text` on one line, at most `maxLength` characters, for summaries and messages. */
 export function oneLine(text: string, maxLength = 200): string {
+  // Most lines are as they should be, and a flood is nothing but lines.
+  if (text.length <= maxLength && !FOLDABLE.test(text)) return text;
   // A long text is cut before the spaces are folded: folding megabytes to show a line would cost.
   const line = text
     .slice(0, maxLength * 4)

@@ -5,7 +5,7 @@ import type { App } from "../app.ts";
 import { explainTask, standingOf, type Explanation } from "../plan/explain.ts";
 import type { PlanNode, TaskNode } from "../plan/node.ts";
 import { candidatesOf } from "../plan/provider-choice.ts";
-import { taskKey, type TaskRecord } from "../plan/records.ts";
+import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
 import { heldWait } from "../scheduler/question-wait.ts";
 import { historyOf, tokensOf } from "./history.ts";
@@ -48,7 +48,7 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
       ? [...board.plans()].filter((plan) => value.since !== undefined || !isSettled(plan))
       : [board.plan(planId)];
   const shown = (planId === null && plans.length === 0 ? lastPlans(board.plans()) : plans).slice(-MAX_PLANS);
-  const changed = value.since === undefined ? null : changedSince(app, value.since, planId);
+  const changed = value.since === undefined ? null : changedSince(app, value.since, shown);
   const nowMs = clock.nowMs();
   const wantsWhy = value.include?.includes("why") ?? false;
   const statuses =
@@ -88,16 +88,11 @@ function lastPlans(plans: Iterable<PlanNode>): PlanNode[] {
   return [...plans].sort((left, right) => left.record.createdAtMs - right.record.createdAtMs).slice(-3);
 }
 
-function changedSince(app: App, since: number, planId: string | null): Set<string> {
-  const filter = { limit: 5_000, ...(planId === null ? {} : { planId }) };
-  const changed = new Set<string>();
-  for (let seq = since; ;) {
-    const events = app.parts.store.events.since(seq, filter);
-    for (const { planId: plan, taskId } of events) if (taskId !== null) changed.add(`${plan ?? ""}/${taskId}`);
-    const last = events.at(-1);
-    if (last === undefined || events.length < filter.limit) return changed;
-    seq = last.seq;
-  }
+function changedSince(app: App, since: number, plans: readonly PlanNode[]): Set<TaskKey> {
+  const { events } = app.parts.store;
+  return new Set(
+    plans.flatMap(({ record: { id } }) => events.tasksSince(id, since).map((task) => `${id}/${task}` as const)),
+  );
 }
 
 /** What a reader must see first. */

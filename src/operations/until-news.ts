@@ -59,7 +59,12 @@ function tellProgress({ taskId, body }: StoredEvent, call: OperationCall): void 
 }
 
 function hasNewsSince(app: App, scope: Scope, since: number): boolean {
-  const filter = { limit: 500, ...(scope.planId === null ? {} : { planId: scope.planId }) };
+  const taskId = scope.task?.slice(scope.task.indexOf("/") + 1);
+  const filter = {
+    limit: 500,
+    ...(scope.planId === null ? {} : { planId: scope.planId }),
+    ...(taskId === undefined ? {} : { taskId }),
+  };
   for (let seq = since; ;) {
     const events = app.parts.store.events.since(seq, filter);
     if (events.some((event) => isNews(event, scope))) return true;

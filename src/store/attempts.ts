@@ -116,7 +116,8 @@ export class Attempts {
     const select = `SELECT ${this.#table.columnList} FROM attempts`;
     this.#get = connection.prepare(`${select} WHERE id = ?`);
     this.#listByTask = connection.prepare(`${select} WHERE plan_id = ? AND task_id = ? ORDER BY number, rowid`);
-    this.#listOpen = connection.prepare(`${select} WHERE ended_at_ms IS NULL ORDER BY rowid`);
+    // The sign keeps SQLite from reading all of the table in its order: the few open ones have an index.
+    this.#listOpen = connection.prepare(`${select} WHERE ended_at_ms IS NULL ORDER BY +rowid`);
     const sums = ["inputTokens", "outputTokens", "cachedInputTokens"].map(
       (name) => `coalesce(sum(tokens ->> '$.${name}'), 0)`,
     );

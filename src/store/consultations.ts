@@ -71,7 +71,7 @@ export class Consultations {
   constructor(connection: Connection) {
     this.#table = new Table(connection, "consultations", COLUMNS, ["id"]);
     const select = `SELECT ${this.#table.columnList} FROM consultations`;
-    this.#listOpen = connection.prepare(`${select} WHERE ended_at_ms IS NULL ORDER BY rowid`);
+    this.#listOpen = connection.prepare(`${select} WHERE ended_at_ms IS NULL ORDER BY +rowid`);
     this.#listByPlan = connection.prepare(`${select} WHERE plan_id = ? ORDER BY rowid`);
     this.#hasAny = connection.prepare(`${select} WHERE plan_id = ? LIMIT 1`);
     this.#lastOwnEnd = connection.prepare(

@@ -31,6 +31,7 @@ export class Events {
   readonly #table: Table<StoredEvent, "seq">;
   readonly #append: Query;
   readonly #lastSeq: Query;
+  readonly #tasksSince: Query;
   readonly #since = new Map<string, Query>();
 
   constructor(connection: Connection, clock: Clock) {
@@ -41,6 +42,10 @@ export class Events {
       "INSERT INTO events (at_ms, plan_id, task_id, attempt_id, body) VALUES (?, ?, ?, ?, ?)",
     );
     this.#lastSeq = connection.prepare("SELECT coalesce(max(seq), 0) FROM events");
+    this.#tasksSince = connection.prepare(
+      `SELECT id FROM tasks WHERE plan_id = ? AND EXISTS (
+         SELECT 1 FROM events WHERE events.plan_id = tasks.plan_id AND events.task_id = tasks.id AND events.seq > ?)`,
+    );
   }
 
   /**
@@ -84,6 +89,14 @@ export class Events {
       this.#since.set(where, query);
     }
     return this.#table.all(query, ...wanted.map(([, value]) => value), filter.limit);
+  }
+
+  /**
+   * Which of a plan's tasks something happened to after `seq`. Costs the plan's tasks, not its events: a caller may ask
+   * for all since the beginning of a repository that is years old.
+   */
+  tasksSince(planId: string, seq: number): string[] {
+    return this.#tasksSince.rows(planId, seq).map((row) => text("id").decode(row[0]));
   }
 
   /** The number of the newest event; 0 when there is none. */

@@ -56,7 +56,7 @@ export class Merges {
     this.#table = new Table(connection, "merges", COLUMNS, ["id"]);
     const select = `SELECT ${this.#table.columnList} FROM merges`;
     this.#get = connection.prepare(`${select} WHERE id = ?`);
-    this.#listOpen = connection.prepare(`${select} WHERE state <> 'ended' ORDER BY rowid`);
+    this.#listOpen = connection.prepare(`${select} WHERE state <> 'ended' ORDER BY +rowid`);
     this.#listByTask = connection.prepare(`${select} WHERE plan_id = ? AND task_id = ? ORDER BY rowid`);
     this.#planOf = connection.prepare("SELECT plan_id FROM merges WHERE candidate_sha = ? ORDER BY rowid DESC LIMIT 1");
     this.#mergedOf = connection.prepare(

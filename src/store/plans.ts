@@ -52,7 +52,7 @@ export class Plans {
     this.#any = connection.prepare("SELECT 1 FROM plans LIMIT 1");
     this.#list = connection.prepare(`SELECT ${this.#listTable.columnList} FROM plans ORDER BY rowid`);
     this.#listOpen = connection.prepare(
-      `SELECT ${this.#listTable.columnList} FROM plans WHERE ended_at_ms IS NULL ORDER BY rowid`,
+      `SELECT ${this.#listTable.columnList} FROM plans WHERE ended_at_ms IS NULL ORDER BY +rowid`,
     );
   }
 

@@ -28,6 +28,7 @@ import { AttemptRunner } from "./attempt-runner.ts";
 import { Consultant } from "./consultant.ts";
 import { CheckoutWatch } from "./checkout-watch.ts";
 import { ClockWatch } from "./clock-watch.ts";
+import { endHooksOfDoneMerges } from "./end-hooks.ts";
 import { mergeTask } from "./merge-task.ts";
 import { undeliveredMail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
@@ -99,9 +100,11 @@ export class Scheduler {
     const consulted = this.#consultant.stop();
     this.#runner.stopAll("shutdown");
     // Checks of merges too, also those that begin between two looks: a merge that is cut off is in line again.
+    const beganMs = this.parts.clock.monotonicMs();
     while (this.#underWay.size > 0) {
       for (const child of this.parts.processes.list()) void child.stop("shutdown");
       await Promise.race([Promise.allSettled(this.#underWay), delay(STOP_LOOK_MS)]);
+      await endHooksOfDoneMerges(this.parts, this.#underWay.size, this.parts.clock.monotonicMs() - beganMs);
     }
     await consulted;
     await this.parts.processes.stopAll("shutdown");

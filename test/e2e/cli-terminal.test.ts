@@ -1,11 +1,14 @@
 /** What a person sees in a real terminal: the command runs in a pseudo-terminal, and a small screen shows what it drew. */
 import { execFileSync, spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { commandTask, openCliScene, until, type CliScene } from "../cli/cli-scene.ts";
 import { shownOn } from "./small-screen.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const PROGRAM =
+  process.env["ORCHESTRATOR_TEST_PROGRAM"] ?? fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 /** Node has no pseudo-terminals; Python's standard library does. */
 const BRIDGE = `
 import fcntl, os, pty, select, struct, sys, termios
@@ -43,6 +46,38 @@ afterEach(async () => {
   scene = null;
 });
 
+interface OpenTerminal {
+  readonly drawn: () => string;
+  readonly says: (text: string) => Promise<void>;
+  readonly press: (keys: string) => void;
+  /** Closes it, as a window's owner does. */
+  readonly hangUp: () => void;
+  readonly ended: Promise<number | null>;
+}
+
+function openTerminal(words: readonly string[], columns: number, rows: number): OpenTerminal {
+  if (scene === null) throw new Error("no scene");
+  const env = {
+    ...process.env,
+    HOME: `${scene.folder}/user`,
+    ORCHESTRATOR_HOME: `${scene.folder}/home`,
+    TERM: "xterm",
+  };
+  const args = ["-c", BRIDGE, String(columns), String(rows), process.execPath, PROGRAM, ...words];
+  const child = spawn("python3", args, { cwd: scene.repository, env, stdio: ["pipe", "pipe", "inherit"] });
+  let drawn = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (drawn += chunk));
+  child.stdin.on("error", () => undefined);
+  return {
+    drawn: () => drawn,
+    says: async (text) => await until(() => child.exitCode !== null || drawn.includes(text)),
+    press: (keys) => void child.stdin.write(keys),
+    // Its end hangs up the terminal, which ends the command.
+    hangUp: () => void child.kill("SIGKILL"),
+    ended: new Promise((resolve) => child.on("close", resolve)),
+  };
+}
+
 interface Shown {
   readonly code: number | null;
   readonly drawn: string;
@@ -55,27 +90,16 @@ async function inTerminal(
   rows: number,
   interruptAt?: string,
 ): Promise<Shown> {
-  if (scene === null) throw new Error("no scene");
-  const env = {
-    ...process.env,
-    HOME: `${scene.folder}/user`,
-    ORCHESTRATOR_HOME: `${scene.folder}/home`,
-    TERM: "xterm",
-  };
-  const args = ["-c", BRIDGE, String(columns), String(rows), process.execPath, PROGRAM, ...words];
-  const child = spawn("python3", args, { cwd: scene.repository, env, stdio: ["pipe", "pipe", "inherit"] });
-  let drawn = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (drawn += chunk));
-  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+  const shown = openTerminal(words, columns, rows);
   try {
     if (interruptAt !== undefined) {
-      await until(() => child.exitCode !== null || drawn.includes(interruptAt));
-      child.stdin.write("\u0003");
+      await shown.says(interruptAt);
+      shown.press("\u0003");
     }
-    return { code: await ended, drawn };
+    const code = await shown.ended;
+    return { code, drawn: shown.drawn() };
   } finally {
-    // Its end hangs up the terminal, which ends the command.
-    child.kill("SIGKILL");
+    shown.hangUp();
   }
 }
 
@@ -105,6 +129,46 @@ describe.skipIf(!hasPython)("in a terminal", () => {
       expect(drawn.lastIndexOf("\u001b[?25h")).toBeGreaterThan(drawn.lastIndexOf("\u001b[?25l"));
     },
   );
+
+  test("7: Ctrl-C under serve does not reach the engine's git in the user's checkout; the merge stands, all ends", async () => {
+    scene = openCliScene();
+    const smudged = `${scene.folder}/smudged`;
+    const script = scene.file("smudge.sh", `pwd >> ${smudged}\n[ "$(pwd)" = ${scene.repository} ] && sleep 3\ncat\n`);
+    scene.git("config", "filter.slow.smudge", `sh ${script}`);
+    writeFileSync(join(scene.repository, ".gitattributes"), "*.slow filter=slow\n");
+    scene.git("add", ".gitattributes");
+    scene.git("commit", "-qm", "attributes");
+    const served = openTerminal(["serve"], 80, 24);
+    await served.says("Ctrl-C ends it.");
+    const tasks = [commandTask("a", "echo a > a.slow; echo b > b.txt", { writes: ["*"] })];
+    const plan = scene.file("plan.json", { name: "slow", tasks });
+    expect((await scene.run(["run", plan, "--detach"])).code).toBe(0);
+    const inCheckout = (): boolean =>
+      existsSync(smudged) && readFileSync(smudged, "utf8").includes(`${scene?.repository}\n`);
+    await until(inCheckout);
+    served.press("\u0003");
+    expect(await served.ended).toBe(130);
+    expect(JSON.parse((await scene.run(["ps", "--json"])).stdout)).toMatchObject({ running: false });
+    expect(scene.git("status", "--porcelain")).toBe("");
+    expect(scene.read("a.slow")).toBe("a\n");
+    const status = JSON.parse((await scene.run(["status", "slow/a", "--json"])).stdout) as { task: { state: string } };
+    expect(status.task.state).toBe("succeeded");
+  });
+
+  test("7: a terminal that closes ends run, not the engine: what it carries out goes on", async () => {
+    scene = openCliScene();
+    const go = `${scene.folder}/go`;
+    const prompt = `while [ ! -e '${go}' ]; do sleep 0.1; done; echo a > a.txt`;
+    const plan = scene.file("plan.json", { name: "closed", tasks: [commandTask("a", prompt)] });
+    const shown = openTerminal(["run", plan], 80, 24);
+    await shown.says("running");
+    shown.hangUp();
+    await shown.ended;
+    scene.file("go", "");
+    const end = (await scene.run(["status", "closed", "--watch", "--json"])).stdout;
+    expect(end).toContain('"state":"succeeded"');
+    expect(scene.read("a.txt")).toBe("a\n");
+  });
 
   test("Ctrl-C pauses, the cursor comes back, and the exit code is 130", async () => {
     scene = openCliScene();

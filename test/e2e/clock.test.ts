@@ -4,8 +4,8 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, expect, test } from "vitest";
+import { StandInClaude } from "../agents/stand-in-claude.ts";
 import { makeFaultBuild, removeFaultBuild } from "../tools/fault-build.js";
 
 const CLOCK = `nowMs: () => {
@@ -23,7 +23,6 @@ const dist = makeFaultBuild({
 process.env["ORCHESTRATOR_DIST"] = dist;
 const { everyPid, Ground, kill, processesOf, quoted, until } = await import("./engine-support.ts");
 
-const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
 const HOUR_MS = 3_600_000;
 
 let ground: InstanceType<typeof Ground>;
@@ -35,7 +34,7 @@ afterAll(() => removeFaultBuild(dist));
 
 function open(stallMinutes: number): void {
   ground = new Ground({
-    providers: { claude: { kind: "claude", command: FAKE_CLAUDE } },
+    providers: StandInClaude.providers,
     agents: { stallMinutes },
     questions: { route: ["human"] },
     retry: { baseMs: HOUR_MS, maxMs: HOUR_MS },
@@ -47,14 +46,14 @@ function open(stallMinutes: number): void {
 async function submit(timeoutMinutes: number): Promise<void> {
   const file = (name: string): string => quoted(join(ground.traces, name));
   const gate = `while [ ! -e ${file("gate")} ]; do sleep 0.5; done`;
-  writeFileSync(join(ground.home, "turn-1.sh"), `echo x >> ${file("ready")}; ${gate}; echo agent > agent.txt`);
+  new StandInClaude(ground.home).script(1, `echo x >> ${file("ready")}; ${gate}; echo agent > agent.txt`);
   await repo.submit("night", [
     { id: "agent", agent: "coder", prompt: "PROMPT", writes: ["agent.txt"], timeoutMinutes },
     { id: "command", prompt: `echo x >> ${file("ready")}; ${gate}; echo c > command.txt`, timeoutMinutes },
     { id: "asks", prompt: `orchestrator ask "May I?" > asks.txt`, timeoutMinutes: 10_080 },
     {
       id: "again",
-      prompt: `[ -e ${file("crashed")} ] || { touch ${file("crashed")}; kill -9 $$; }; echo a > again.txt`,
+      prompt: `[ -e ${file("crashed")} ] || { touch ${file("crashed")}; kill -9 $$; }; orchestrator ask "And now?" > again.txt`,
     },
   ]);
   await until("all are under way", async () => {
@@ -76,9 +75,13 @@ async function setClock(hours: number, said: RegExp): Promise<void> {
 
 /** The answer is given, the gate opened: everything ends well, and nothing was tried twice but what crashed by itself. */
 async function expectNobodyFailed(): Promise<void> {
+  // One that is asked now: deadlines are looked at.
+  await until("it asks", async () =>
+    JSON.stringify((await repo.status({ plan: "night" })).questions).includes("And now"),
+  );
   const { questions } = await repo.status({ plan: "night" });
-  expect(questions.map(({ question }) => question)).toEqual(["May I?"]);
-  await repo.call("answer_question", { id: questions[0]?.id ?? "", answer: "yes, you may" });
+  expect(questions.map(({ question }) => question)).toEqual(["May I?", "And now?"]);
+  for (const { id } of questions) await repo.call("answer_question", { id, answer: "yes, you may" });
   repo.write("../traces/gate", "");
   expect(await repo.settled("night")).toBe("succeeded");
   const causes = async (id: string): Promise<unknown[]> =>
@@ -98,9 +101,7 @@ test("6: a clock set ahead by days, and back: no deadline, stall, question or lo
   await setClock(-8, /the clock went 2\d{4} s back/);
   expect(await waitsUntilMs("night/again")).toBeLessThan(dueMs - 7.9 * HOUR_MS);
   await setClock(40, /the clock went 17\d{4} s ahead/);
-  await repo.untilState("night/again", "succeeded");
   expect((await held).ok).toBe(true);
-  await setClock(0, /the clock went 14\d{4} s back/);
   await expectNobodyFailed();
 });
 

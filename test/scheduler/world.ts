@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { AgentEvent } from "../../src/agents/backend.ts";
 import { createBackend } from "../../src/agents/index.ts";
-import { systemClock } from "../../src/clock.ts";
+import { systemClock, type Clock } from "../../src/clock.ts";
 import { createEventBus } from "../../src/events/bus.ts";
 import { openRepository } from "../../src/git/repository.ts";
 import { systemIds } from "../../src/ids.ts";
@@ -83,11 +83,18 @@ export class World {
   async start({
     limitAgents = 4,
     settings = SETTINGS,
-  }: { limitAgents?: number; settings?: PlanSettings } = {}): Promise<void> {
+    clock = systemClock,
+    usageProbesMs = [1000],
+  }: {
+    limitAgents?: number;
+    settings?: PlanSettings;
+    clock?: Clock;
+    usageProbesMs?: readonly number[];
+  } = {}): Promise<void> {
     const repository = await openRepository(this.repo, { worktreesRoot: join(this.folder, "worktrees") });
     const state = join(repository.commonDir, "orchestrator");
     mkdirSync(join(state, "attempts"), { recursive: true });
-    const store = openStore(join(state, "state.db"), { clock: systemClock });
+    const store = openStore(join(state, "state.db"), { clock });
     const engineId = store.meta.ensure("engineId", () => systemIds.uuid());
     const bus = createEventBus<AgentEvent>({ onListenerError: (thrown) => this.fatal.push(thrown) });
     store.onCommit((events) => bus.publish(events));
@@ -96,14 +103,14 @@ export class World {
         limitAgents,
         providerLimits: new Map(),
         retry: { ...DEFAULT_RETRY_SETTINGS, backoffBaseMs: 50 },
-        gate: { failuresToOpen: 5, openMs: 500, usageProbesMs: [1000] },
+        gate: { failuresToOpen: 5, openMs: 500, usageProbesMs },
         maxRepairs: 2,
       }),
       store,
       bus,
       processes: new ProcessManager({ engineId }),
       repository,
-      clock: systemClock,
+      clock,
       ids: systemIds,
       log: (level, message, facts) => this.logs.push(`${level} ${message} ${JSON.stringify(facts)}`),
       engineId,

@@ -4,6 +4,7 @@ import { checkAgents } from "../doctor/check-agents.ts";
 import { checkHooks } from "../doctor/check-hooks.ts";
 import { checkBranches, checkDeath, checkWorktrees } from "../doctor/check-leftovers.ts";
 import { checkGit, checkNode, checkSqlite } from "../doctor/check-machine.ts";
+import { checkProviders } from "../doctor/check-providers.ts";
 import { checkRegistrations } from "../doctor/check-registrations.ts";
 import { checkConfig, checkEngine, checkRepository } from "../doctor/check-repository.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -26,6 +27,7 @@ export const runDoctor: VerbRunner = async (invocation, terminal) => {
   }
   findings.push(...checkWorktrees(worktreesRoot(loaded.config, home)));
   findings.push(...(await checkAgents(loaded.config, engine?.info?.variables ?? null)));
+  findings.push(...checkProviders(engine?.info ?? null));
   findings.push(...(await checkRegistrations(home)));
   const isUsable = findings.every(({ level }) => level !== "fail");
   if (invocation.json) terminal.printJson({ usable: isUsable, findings });

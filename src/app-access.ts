@@ -7,6 +7,7 @@ import { standingOf } from "./plan/explain.ts";
 import type { PlanNode } from "./plan/node.ts";
 import { taskKey, type TaskKey, type TaskSpec } from "./plan/records.ts";
 import type { ConfigSource } from "./config-source.ts";
+import type { Notice } from "./notices.ts";
 import type { Parts } from "./scheduler/parts.ts";
 import { addPlan } from "./scheduler/recover.ts";
 import { roleFunds } from "./scheduler/plan-funds.ts";
@@ -44,6 +45,7 @@ export class AppAccess {
   readonly startedAtMs: number;
   /** The version of a client that waits for this engine to end. */
   restartPending: string | null = null;
+  #notices: Notice[] = [];
   /** Looks at what git did since the last look, for follow-ups. Set by `app.ts`, which knows them. */
   lookAtGit: () => Promise<void> = async () => {};
   readonly #config: ConfigSource;
@@ -58,6 +60,23 @@ export class AppAccess {
     this.startedAtMs = parts.clock.nowMs();
     this.#config = config;
     this.#variables = variables;
+  }
+
+  addNotices(notices: readonly Notice[]): void {
+    this.#notices.push(...notices);
+  }
+
+  /** What concerns every plan, the most urgent first: told before anything else. */
+  notices(): string[] {
+    const { board, clock } = this.parts;
+    const nowMs = clock.nowMs();
+    return [
+      ...(board.hold === null ? [] : [`nothing new is started: ${board.hold}`]),
+      ...this.#notices.filter(({ untilMs }) => untilMs > nowMs).map(({ text }) => text),
+      ...(this.restartPending === null
+        ? []
+        : [`restart pending: version ${this.restartPending} takes over when no agent runs`]),
+    ];
   }
 
   /** What the config files say now. Throws CONFIG_INVALID, CONFIG_UNTRUSTED, PROVIDER_NOT_FOUND. */

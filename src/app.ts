@@ -13,17 +13,22 @@ import { createBackend } from "./agents/index.ts";
 import { AppAccess } from "./app-access.ts";
 import { ConfigSource } from "./config-source.ts";
 import { systemClock } from "./clock.ts";
-import { messageOf } from "./errors.ts";
+import { AppError, messageOf } from "./errors.ts";
 import type { CreateHost, EngineHost, HostOptions, ToolListing } from "./engine/engine-host.ts";
+import { readEngineFile, type EngineFile } from "./engine/state-folder.ts";
 import { selectVariables } from "./engine/environment.ts";
+import { DiskRoom, diskPlaces } from "./disk-room.ts";
 import { createEventBus } from "./events/bus.ts";
 import { FollowUps } from "./follow-ups/follow-ups.ts";
 import { LookFolder } from "./follow-ups/look-folder.ts";
+import { noticesOfStart } from "./notices.ts";
 import { openRepository } from "./git/repository.ts";
 import { systemIds } from "./ids.ts";
 import { callOperation } from "./operations/dispatch.ts";
+import { OPERATIONS } from "./operations/list.ts";
 import { toolListings } from "./operations/tool-listings.ts";
 import { Board } from "./plan/board.ts";
+import { standingOf } from "./plan/explain.ts";
 import { Guard } from "./process/guard.ts";
 import { endLeftovers } from "./process/leftovers.ts";
 import { ProcessManager } from "./process/process-manager.ts";
@@ -46,11 +51,22 @@ export const createApp: CreateHost = async (options) => {
   const repository = await openRepository(options.mainWorktree ?? options.commonDir, {
     worktreesRoot: config.worktreesRoot(),
   });
+  const room = new DiskRoom(
+    options.stateDir,
+    diskPlaces(options.commonDir, config.worktreesRoot()),
+    () => config.engine().minFreeMegabytes * 1024 * 1024,
+  );
+  room.look();
+  if (!room.canBegin) throw new AppError("STATE_UNUSABLE", stateIsFull(options.stateDir));
   const store = openStore(join(options.stateDir, "state.db"), {
     clock: systemClock,
+    beforeWrite: () => room.secure(),
     onListenerError: (thrown) => log("error", `an event listener failed: ${messageOf(thrown)}`, {}),
   });
-  const engineId = store.meta.ensure("engineId", () => systemIds.uuid());
+  // The engine before, when it ended without a word. Its id goes on also where its state was damaged or removed: by it
+  // its processes are found.
+  const before = readEngineFile(join(options.stateDir, "engine.json"));
+  const engineId = store.meta.ensure("engineId", () => ownId(before) ?? systemIds.uuid());
   store.transaction(() => store.requestKeys.prune(KEEP_REQUEST_KEYS_MS));
   const bus = createEventBus<AgentEvent>({
     onListenerError: (thrown) => log("error", `an event listener failed: ${messageOf(thrown)}`, {}),
@@ -89,6 +105,7 @@ export const createApp: CreateHost = async (options) => {
     settingsOf: (planId) => required(access.app).settingsOfPlan(planId).plan,
     baseEnvironment: childEnvironment,
     providerEnvironment: (patterns) => selectVariables(Object.fromEntries(variables), patterns),
+    room,
     onFatal: (thrown) => {
       options.log.error("The engine can't go on", thrown);
       // Nothing more may be done on a board that is ahead of its store; the guard ends the agents.
@@ -107,6 +124,9 @@ export const createApp: CreateHost = async (options) => {
   access.app = app;
   guard.start();
   const { recovered } = await scheduler.start();
+  app.addNotices(
+    noticesOfStart({ stateDir: options.stateDir, before, openPlans: openPlansOf(parts.board), recovered }),
+  );
   app.applyLimits();
   scheduler.commit(() =>
     store.events.append({
@@ -127,7 +147,7 @@ export const createApp: CreateHost = async (options) => {
   });
   app.lookAtGit = () => followUps.look();
   await followUps.start();
-  return new Host({ app, scheduler, followUps, guard, options, variables, config });
+  return new Host({ app, scheduler, followUps, guard, options, variables, config, room });
 };
 
 interface HostParts {
@@ -138,6 +158,7 @@ interface HostParts {
   readonly options: HostOptions;
   readonly variables: Map<string, string>;
   readonly config: ConfigSource;
+  readonly room: DiskRoom;
 }
 
 class Host implements EngineHost {
@@ -164,10 +185,10 @@ class Host implements EngineHost {
   }
 
   takeEnvironment(variables: Readonly<Record<string, string>>): void {
-    const { app, scheduler, variables: known } = this.#parts;
+    const { app, scheduler, variables: known, room } = this.#parts;
     const changed = Object.keys(variables).filter((name) => known.get(name) !== variables[name]);
     for (const [name, value] of Object.entries(variables)) known.set(name, value);
-    if (changed.length === 0 || scheduler.isStopping) return;
+    if (changed.length === 0 || scheduler.isStopping || room.room.isCritical) return;
     takeNewVariables(app.parts, (work) => scheduler.commit(work), changed);
   }
 
@@ -184,6 +205,11 @@ class Host implements EngineHost {
       this.#parts.options.stopEngine("asked by a client");
       return { ok: true, structured: { summary: "The engine is stopping." }, text: "The engine is stopping." };
     }
+    const { room } = this.#parts.room;
+    if (room.isCritical && !isReading(name)) {
+      // Before anything has happened: what can't be stored must not look as if it had been done.
+      return { ok: false, code: "STATE_UNUSABLE", message: stateIsFull(this.#parts.options.stateDir), details: {} };
+    }
     return await callOperation(this.#parts.app, name, input, call);
   };
 
@@ -193,6 +219,10 @@ class Host implements EngineHost {
 
   isUnused(): boolean {
     return this.#isUnusedForGood ?? this.#parts.app.isUnused();
+  }
+
+  openPlans(): readonly string[] {
+    return openPlansOf(this.#parts.app.parts.board);
   }
 
   liveAgents(): number {
@@ -232,6 +262,7 @@ class Host implements EngineHost {
       // As late as can be: a call that was under way may have made the first plan.
       this.#isUnusedForGood = app.isUnused();
       store.close();
+      this.#parts.room.close();
     }
   }
 
@@ -248,6 +279,25 @@ class Host implements EngineHost {
   onEvent: EngineHost["onEvent"] = (listener) => this.#parts.app.parts.bus.onEvent(listener);
 
   eventsAfter: EngineHost["eventsAfter"] = (seq, limit) => this.#parts.app.parts.store.events.since(seq, { limit });
+}
+
+function openPlansOf(board: Board): string[] {
+  const open = [...board.plans()].filter((plan) => !["succeeded", "failed"].includes(standingOf(plan).state));
+  return open.map((plan) => plan.record.id);
+}
+
+/** Only what an engine could have written: it becomes part of a mark. */
+function ownId(before: EngineFile | null): string | null {
+  const id = before?.engineId ?? null;
+  return id !== null && /^[0-9a-f-]{36}$/.test(id) ? id : null;
+}
+
+function isReading(name: string): boolean {
+  return OPERATIONS.find((operation) => operation.name === name)?.isReading ?? true;
+}
+
+function stateIsFull(stateDir: string): string {
+  return `the disk is full: the state in ${stateDir} can't be written. Free some space there and call again; nothing that was stored is lost, and what ran goes on`;
 }
 
 function logOf(options: HostOptions): Log {

@@ -2,6 +2,7 @@
 import { ATTEMPT_MARK } from "../engine/environment.ts";
 import { readPackageVersion } from "../engine/version.ts";
 import { AppError, messageOf } from "../errors.ts";
+import { machineLimitOf } from "../machine-limits.ts";
 import { nearestName } from "../nearest-name.ts";
 import { parseCommandLine } from "./command-line.ts";
 import { EXIT, exitCodeOf, type ExitCode } from "./exit-codes.ts";
@@ -106,6 +107,8 @@ function tellError(thrown: unknown, terminal: Terminal, wantsJson: boolean): Exi
 }
 
 function unexpected(thrown: unknown): AppError {
+  const limit = machineLimitOf(thrown);
+  if (limit !== null) return new AppError("STATE_UNUSABLE", `${messageOf(thrown)} — ${limit}`);
   const isDebug = process.env["ORCHESTRATOR_DEBUG"] !== undefined;
   const stack = isDebug && thrown instanceof Error ? `\n${thrown.stack ?? ""}` : "";
   return new AppError("INTERNAL", `${messageOf(thrown)} (a bug; ORCHESTRATOR_DEBUG=1 shows where)${stack}`);

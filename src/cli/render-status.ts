@@ -18,9 +18,13 @@ export interface RowOptions {
 
 export function renderStatus(status: TaskStatusOutput, width: number): Line[] {
   const asked = renderOpenQuestions(status.questions);
-  const above = asked.length === 0 ? [] : [...asked.map((line) => fit(line, width)), []];
+  const notices = (status.notices ?? []).flatMap((notice) => renderNotice(notice, width));
+  const above = [
+    ...(notices.length === 0 ? [] : [...notices, []]),
+    ...(asked.length === 0 ? [] : [...asked.map((line) => fit(line, width)), []]),
+  ];
   if (status.task !== undefined) return [...above, ...renderTask(status.task)];
-  if (status.plans.length === 0) return [["There are no plans. `orchestrator run FILE` carries one out."]];
+  if (status.plans.length === 0) return [...above, ["There are no plans. `orchestrator run FILE` carries one out."]];
   return [
     ...above,
     ...status.plans.flatMap((plan, index) => [...(index === 0 ? [] : [[]]), ...renderPlan(plan, { width })]),
@@ -164,4 +168,15 @@ function beginning(lines: readonly Line[]): Line[] {
 
 function fit(line: Line, width: number): Line {
   return width === Infinity ? line : cutLine(line, width);
+}
+
+/** Whole, in as many lines as it takes: its end says what to do. */
+function renderNotice(notice: string, width: number): Line[] {
+  const rows: string[] = [];
+  for (const word of plainLine(notice).split(" ")) {
+    const row = rows.at(-1);
+    if (row === undefined || displayWidth(row) + 1 + displayWidth(word) > width - 2) rows.push(word);
+    else rows[rows.length - 1] = `${row} ${word}`;
+  }
+  return rows.map((row, index): Line => fit([styled(index === 0 ? "! " : "  ", "yellow"), row], width));
 }

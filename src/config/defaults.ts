@@ -85,7 +85,7 @@ export const DEFAULT_CONFIG: JsonObject = {
     circuit: { failures: 5, openSeconds: 60 },
     usageProbeMinutes: [5, 15, 30, 60],
   },
-  engine: { onLastClientExit: "continue", idleExitSeconds: 300 },
+  engine: { onLastClientExit: "continue", idleExitSeconds: 300, minFreeMegabytes: 64 },
   proposals: { policy: "ask", maxDepth: 2, maxPerTask: 10 },
   notify: {},
 };

@@ -313,6 +313,9 @@ const engineSection = z
   .strictObject({
     onLastClientExit: z.enum(["continue", "stop"]).describe("What the engine does when its last client leaves."),
     idleExitSeconds: whole(1, 604_800).describe("An engine that nothing can move any more leaves after this time."),
+    minFreeMegabytes: whole(0, 1_000_000).describe(
+      "With less room than this on the disk of the state, of git's objects or of the worktrees nothing new is started.",
+    ),
   })
   .describe("The background engine of a repository.");
 

@@ -3,12 +3,14 @@
  * It owns the lock, the socket, engine.json and the count of clients. Always true: only the holder of the lock makes a
  * host, listens or removes a socket file. It never knows what a plan is: that is the host's.
  */
-import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { crashPoint } from "../crash-point.ts";
 import { AppError, messageOf } from "../errors.ts";
+import { machineLimitOf } from "../machine-limits.ts";
 import type { OperationResult } from "../operations/operation.ts";
+import { identityOf } from "../process/process-table.ts";
 import { loadEngineCode, type EngineCode } from "./engine-code.ts";
 import type { EngineHost, EngineLog } from "./engine-host.ts";
 import { openEngineLog } from "./engine-log.ts";
@@ -126,6 +128,8 @@ class Engine implements RunningEngine {
   #idleSinceMs: number | null = null;
   #lastOperatorLeftMs: number | null = null;
   #pendingVersion: string | null = null;
+  readonly #startedAtMs = Date.now();
+  #engineFileText = "";
 
   constructor(
     options: EngineOptions,
@@ -254,19 +258,33 @@ class Engine implements RunningEngine {
     return statSync(this.socketPath, { throwIfNoEntry: false })?.ino === this.#socketInode;
   }
 
+  /** Only information: a disk that takes none keeps nobody from working. */
+  #noteOpenPlans(): void {
+    if (this.#stopping !== null) return;
+    try {
+      this.#writeEngineFile();
+    } catch {
+      // Tried again with the next look around.
+    }
+  }
+
   #writeEngineFile(): void {
     const facts = {
       pid: process.pid,
-      processStart: readProcessStart(),
+      processStart: identityOf(process.pid)?.startTime ?? null,
       version: this.#options.version,
       protocol: PROTOCOL,
       socket: this.socketPath,
-      startedAtMs: Date.now(),
+      startedAtMs: this.#startedAtMs,
       engineId: this.engineId,
+      openPlans: this.#madeHost.openPlans(),
     };
+    const text = `${JSON.stringify(facts)}\n`;
+    if (text === this.#engineFileText) return;
     const next = `${this.#folder.engineFile}.next`;
-    writeFileSync(next, `${JSON.stringify(facts)}\n`, { mode: 0o600 });
+    writeFileSync(next, text, { mode: 0o600 });
     renameSync(next, this.#folder.engineFile);
+    this.#engineFileText = text;
   }
 
   #sessionEngine(): SessionEngine {
@@ -302,6 +320,8 @@ class Engine implements RunningEngine {
       return { ok: false, code: "INTERNAL", message, details: { id } };
     } finally {
       this.#callsUnderWay -= 1;
+      // Before the answer: a plan that somebody was told of is named, should we die in the next moment.
+      this.#noteOpenPlans();
     }
   }
 
@@ -352,6 +372,7 @@ class Engine implements RunningEngine {
       this.#server?.close();
       void this.#listen().catch((thrown: unknown) => this.log.error("Listening again failed", thrown));
     }
+    this.#noteOpenPlans();
     if (this.#pendingVersion !== null) this.#lookAtPendingRestart(this.#pendingVersion);
     const nowMs = performance.now();
     const leftForMs = this.#lastOperatorLeftMs === null ? 0 : nowMs - this.#lastOperatorLeftMs;
@@ -379,17 +400,6 @@ class Engine implements RunningEngine {
   }
 }
 
-/** When this process began, as the kernel counts it (Linux): tells it from a later one with the same id. */
-function readProcessStart(): string | null {
-  try {
-    // proc(5): the name may hold spaces and brackets, so count from its closing one. Field 22 is starttime.
-    const stat = readFileSync("/proc/self/stat", "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
-  } catch {
-    return null;
-  }
-}
-
 function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
@@ -397,5 +407,8 @@ function delay(ms: number): Promise<void> {
 /** What a failed start is told as. */
 export function toStartFailure(thrown: unknown): { code: string; message: string; details: Record<string, unknown> } {
   if (thrown instanceof AppError) return { code: thrown.code, message: thrown.message, details: { ...thrown.details } };
-  return { code: "ENGINE_UNREACHABLE", message: `The engine could not start: ${messageOf(thrown)}`, details: {} };
+  const limit = machineLimitOf(thrown);
+  const remedy = limit === null ? "" : ` — ${limit}`;
+  const code = limit === null ? "ENGINE_UNREACHABLE" : "STATE_UNUSABLE";
+  return { code, message: `The engine could not start: ${messageOf(thrown)}${remedy}`, details: {} };
 }

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { AppError } from "../errors.ts";
 import { engineEnvironment } from "./environment.ts";
 import { isFields, parseFields, type WireError } from "./protocol.ts";
+import { LEAST_DESCRIPTORS, mostDescriptors } from "./descriptors.ts";
 import { ensureStateFolder } from "./state-folder.ts";
 
 /** What an engine that was just started tells the one who started it, over descriptor 3: one JSON line, then nothing. */
@@ -24,6 +25,7 @@ export async function startEngine(commonDir: string, environment: NodeJS.Process
   let logFile: number | null = null;
   let claim: string | null = null;
   try {
+    checkDescriptors();
     const folder = ensureStateFolder(commonDir);
     if (!tryClaimStart(folder.startFile)) return { outcome: "begun" };
     claim = folder.startFile;
@@ -64,6 +66,7 @@ export interface OwnEngine {
  * Throws STATE_UNUSABLE.
  */
 export async function startOwnEngine(commonDir: string, environment: NodeJS.ProcessEnv): Promise<OwnEngine> {
+  checkDescriptors();
   const folder = ensureStateFolder(commonDir);
   const logFile = openSync(folder.logFile, "a", 0o600);
   const program = fileURLToPath(new URL("./engine-main.js", import.meta.url));
@@ -100,6 +103,17 @@ function hearReport(child: ChildProcess): Promise<StartReport> {
     pipe.on("error", () => undefined);
     pipe.on("close", () => resolve(readStartReport(text)));
   });
+}
+
+/** Too few for the engine's own code and files: it would fail somewhere in the middle, in words that nobody can use. */
+function checkDescriptors(): void {
+  const most = mostDescriptors();
+  if (most === null || most >= LEAST_DESCRIPTORS) return;
+  throw new AppError(
+    "STATE_UNUSABLE",
+    `only ${most} files may be open at once (ulimit -n), and the engine needs ${LEAST_DESCRIPTORS}. Raise it (\`ulimit -n 1024\`, or its hard limit where that is refused) and call again`,
+    { details: { most, least: LEAST_DESCRIPTORS } },
+  );
 }
 
 /** Past this a claim is one of a client that was killed. */

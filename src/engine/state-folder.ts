@@ -3,7 +3,7 @@
  * alone (0700). State on a network file system is refused: SQLite's locks, on which "one engine a repository" rests, do
  * not hold there.
  */
-import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AppError, messageOf } from "../errors.ts";
 
@@ -190,6 +190,12 @@ export interface EngineFile {
   readonly pid: number;
   readonly socket: string;
   readonly version: string;
+  /** Null in a file of before this was written. */
+  readonly engineId: string | null;
+  /** When its process began, as the process table counts it; tells an engine of before the machine's restart. */
+  readonly processStart: string | null;
+  /** Plans that had not ended. */
+  readonly openPlans: readonly string[];
 }
 
 /** What the last engine wrote of itself; null when there is nothing that can be read. */
@@ -197,11 +203,31 @@ export function readEngineFile(path: string): EngineFile | null {
   try {
     const value: unknown = JSON.parse(readFileSync(path, "utf8"));
     if (typeof value !== "object" || value === null) return null;
-    const { pid, socket, version } = value as Record<string, unknown>;
+    const { pid, socket, version, engineId, processStart, openPlans } = value as Record<string, unknown>;
     if (typeof pid !== "number" || typeof socket !== "string" || typeof version !== "string") return null;
-    return { pid, socket, version };
+    return {
+      pid,
+      socket,
+      version,
+      engineId: typeof engineId === "string" ? engineId : null,
+      processStart: typeof processStart === "string" ? processStart : null,
+      openPlans: Array.isArray(openPlans) ? openPlans.filter((plan) => typeof plan === "string") : [],
+    };
   } catch {
     return null;
+  }
+}
+
+/** State files that were damaged and are kept beside the one in use, newest first; absolute. */
+export function damagedStates(stateDir: string): string[] {
+  try {
+    return readdirSync(stateDir)
+      .filter((name) => /^state\.db\.damaged-[^.]+$/.test(name) && !/-(?:wal|shm)$/.test(name))
+      .toSorted()
+      .toReversed()
+      .map((name) => join(stateDir, name));
+  } catch {
+    return [];
   }
 }
 

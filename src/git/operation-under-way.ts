@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ifAbsent } from "./if-absent.ts";
 
 export type GitOperation = "rebase" | "am" | "merge" | "cherry-pick" | "revert" | "bisect";
 
@@ -49,6 +50,6 @@ async function firstLine(path: string): Promise<string | null> {
 }
 
 async function linesOf(path: string): Promise<string[]> {
-  const text = await readFile(path, "utf8").catch(() => "");
+  const text = await readFile(path, "utf8").catch(ifAbsent(""));
   return text.split("\n").filter((line) => line !== "");
 }

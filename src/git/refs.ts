@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { lstat, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AppError } from "../errors.ts";
+import { ifAbsent } from "./if-absent.ts";
 import { git, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
 
 /** Object names of SHA-1 and SHA-256 repositories. */
@@ -115,7 +116,7 @@ function gitDirOf({ folder, gitDir }: GitPlace): string {
 }
 
 async function readOrEmpty(folder: string, name: string): Promise<string> {
-  return await readFile(join(folder, name), "utf8").catch(() => "");
+  return await readFile(join(folder, name), "utf8").catch(ifAbsent(""));
 }
 
 export function shortBranch(ref: string): string {

@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { holdersOf } from "./branch-holders.ts";
+import { ifAbsent } from "./if-absent.ts";
 import { abortingCommand, operationUnderWay, type GitOperation } from "./operation-under-way.ts";
 import { BRANCHES, branchTip, headRef, isAncestor, mustChangeRefs, resolveCommit, shortBranch } from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
@@ -80,7 +81,7 @@ async function isForward(place: GitPlace, sha: string, from: string): Promise<bo
 
 /** Where HEAD was last, from its reflog: it survives the deletion of the branch. */
 async function lastHead(place: GitPlace & { readonly gitDir: string }, startSha: string): Promise<string | null> {
-  const log = await readFile(join(place.gitDir, "logs", "HEAD"), "utf8").catch(() => "");
+  const log = await readFile(join(place.gitDir, "logs", "HEAD"), "utf8").catch(ifAbsent(""));
   const shas = log.split("\n").map((line) => line.split(" ", 2)[1] ?? "");
   for (const sha of shas.reverse()) {
     const isCommit = /^[0-9a-f]{40,}$/.test(sha) && !/^0+$/.test(sha) && (await resolveCommit(place, sha)) !== null;

@@ -7,6 +7,7 @@
  */
 import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { ifAbsent } from "./if-absent.ts";
 import { gitFields, type GitPlace } from "./run-git.ts";
 
 /** Begins the lock reason of each of our worktrees. */
@@ -51,8 +52,11 @@ const MARK_FILE = "orchestrator.json";
 /** All linked worktrees, also those that git's list leaves out because they are broken. */
 export async function readRecords(commonDir: string): Promise<WorktreeRecord[]> {
   const folder = join(commonDir, "worktrees");
-  const ids = await readdir(folder).catch(() => []);
-  return await Promise.all(ids.map((id) => readRecord(join(folder, id), id)));
+  const ids = await readdir(folder).catch(ifAbsent<string[]>([]));
+  const records: WorktreeRecord[] = [];
+  // One after the other: with some hundred worktrees all at once would take every descriptor there is.
+  for (const id of ids) records.push(await readRecord(join(folder, id), id));
+  return records;
 }
 
 export async function findRecord(commonDir: string, path: string): Promise<WorktreeRecord | null> {
@@ -94,7 +98,7 @@ function listedFrom(lines: readonly string[]): ListedWorktree {
 
 async function readRecord(gitDir: string, id: string): Promise<WorktreeRecord> {
   const [pointer, reason, marked] = await Promise.all(
-    ["gitdir", "locked", MARK_FILE].map((name) => readFile(join(gitDir, name), "utf8").catch(() => null)),
+    ["gitdir", "locked", MARK_FILE].map((name) => readFile(join(gitDir, name), "utf8").catch(ifAbsent(null))),
   );
   const mark = parseMark(marked ?? null);
   // Relative from git 2.48 on, with worktree.useRelativePaths.

@@ -57,12 +57,11 @@ export async function reportStatus(app: App, value: TaskStatusInput, call: Opera
       : [];
   const detail = only === null ? undefined : await taskDetail(app, board.node(only), value, nowMs);
   const { questions, total } = openQuestions(app, planId, only);
+  const notices = app.notices();
   return {
-    ...withRestart(
-      withQuestions(headline(statuses, detail, seq), questionHeadline(questions, total)),
-      app.restartPending,
-    ),
+    ...withQuestions(withNotices(headline(statuses, detail, seq), notices), questionHeadline(questions, total)),
     seq,
+    ...(notices.length === 0 ? {} : { notices }),
     questions,
     plans: statuses,
     ...(detail === undefined ? {} : { task: detail }),
@@ -351,18 +350,16 @@ function asCall(command: string): string {
   return `control ${JSON.stringify({ action, [name.includes("/") ? "task" : "plan"]: name })}`;
 }
 
+/** What concerns every plan comes before what concerns one. */
+function withNotices<Headline extends { summary: string }>(headline: Headline, notices: readonly string[]): Headline {
+  const told = notices.map((notice) => `${notice.charAt(0).toUpperCase()}${notice.slice(1)}.`);
+  return { ...headline, summary: [...told, headline.summary].join(" ") };
+}
+
 /** Whoever can answer does so before anything else. */
 function withQuestions(
   headline: { summary: string; next: string },
   asked: { summary: string; next: string } | null,
 ): { summary: string; next: string } {
   return asked === null ? headline : { summary: `${asked.summary} ${headline.summary}`, next: asked.next };
-}
-
-function withRestart<Headline extends { summary: string }>(headline: Headline, version: string | null): Headline {
-  if (version === null) return headline;
-  return {
-    ...headline,
-    summary: `${headline.summary} Restart pending: version ${version} takes over when no agent runs.`,
-  };
 }

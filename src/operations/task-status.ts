@@ -129,6 +129,8 @@ const output = z.object({
   next: z.string(),
   /** Give it as `since` to the next call. */
   seq: z.number(),
+  /** What concerns every plan: a machine that lacks something, an interruption, a state that was lost. */
+  notices: z.array(z.string()).optional(),
   /** Open questions of agents, the oldest first. */
   questions: z.array(openQuestionSchema),
   plans: z.array(planSchema),

@@ -9,6 +9,8 @@ import { candidatesOf, chooseProvider } from "./provider-choice.ts";
 import type { ProviderTable } from "./provider-table.ts";
 
 export type Obstacle =
+  /** The machine lacks something that every start needs. */
+  | { readonly type: "machine"; readonly message: string }
   | { readonly type: "plan-paused" }
   /** Each provider's circuit is open or its account used up; also while another task is its probe. */
   | { readonly type: "provider-gate" }

@@ -60,6 +60,8 @@ export class Board {
   readonly settings: BoardSettings;
   /** What attempts used so far, over all plans. */
   readonly uses = new UseTable();
+  /** What the machine lacks, in words: nothing new is started and nothing merged meanwhile. Null: nothing is lacking. */
+  hold: string | null = null;
   readonly #plans = new Map<string, PlanNode>();
   readonly #places = new Places();
   #stops: Extract<Decision, { type: "stop" }>[] = [];
@@ -224,7 +226,7 @@ export class Board {
       else this.move(node, "waiting", { wait: lockWait(node, blocker) });
     }
     for (const target of merges.targets()) {
-      const node = merges.next(target);
+      const node = this.hold === null ? merges.next(target) : null;
       if (node === null) continue;
       merges.begin(node);
       decisions.push({ type: "merge", task: node.record });
@@ -257,6 +259,8 @@ export class Board {
 
   /** What keeps a ready task from starting, beside the engine's slots; null: nothing. */
   obstacle(node: TaskNode, nowMs: number): Obstacle | null {
+    // A plan that a person paused is told as that: it would not start with all the room of the world.
+    if (this.hold !== null && !node.plan.record.paused) return { type: "machine", message: this.hold };
     const { providerLimits } = this.settings;
     return obstacleFor(node, this.budgetVerdict(node, nowMs), this.#places.providers, providerLimits, nowMs);
   }

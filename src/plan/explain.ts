@@ -62,6 +62,7 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
     }
     case "merging": {
       if (plan.record.paused && !node.isMergeActive) return pausedPlan(plan);
+      if (board.hold !== null && !node.isMergeActive) return held(board.hold);
       const active = board.activeMerge(plan.record.target);
       if (active === null || active === node) {
         return { ...plain, code: null, message: `is being merged into ${plan.record.target}` };
@@ -105,6 +106,7 @@ function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation 
   const { record, plan } = node;
   const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
   const obstacle = board.obstacle(node, nowMs);
+  if (obstacle?.type === "machine") return held(obstacle.message);
   if (obstacle?.type === "plan-paused") return pausedPlan(plan);
   // A probe that nobody is yet, this task may be: what it waits for then is a slot.
   if (obstacle?.type === "provider-gate") {
@@ -151,6 +153,7 @@ function slotMessage(obstacle: Obstacle | null): string {
       return `the plan's ${obstacle.limit} slots are taken (maxConcurrent)`;
     case "provider-slots":
       return `all ${obstacle.limit} slots of provider ${obstacle.provider} are taken (providers.${obstacle.provider}.limit)`;
+    case "machine":
     case "plan-paused":
     case "provider-gate":
     case "budget":
@@ -183,6 +186,11 @@ function holderBehind(blocker: TaskNode): TaskNode {
   let current = blocker;
   while (current.blockedBy !== null && current.record.wait?.code === "lock") current = current.blockedBy;
   return current;
+}
+
+/** Goes on by itself as soon as the machine has what it lacks. */
+function held(message: string): Explanation {
+  return { state: "waiting", code: "machine", message, command: null, untilMs: null, waitsFor: [] };
 }
 
 function pausedPlan(plan: PlanNode): Explanation {

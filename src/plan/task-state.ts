@@ -69,6 +69,8 @@ export const WAIT_CODES = [
   "conflict",
   "manual-merge",
   "verify",
+  /** The machine lacks something (room on a disk, descriptors, processes, memory). It is tried again by itself. */
+  "machine",
 ] as const;
 
 export type WaitCode = (typeof WAIT_CODES)[number];
@@ -79,6 +81,7 @@ const MOVES_BY_ITSELF: ReadonlySet<WaitCode> = new Set([
   "circuit-open",
   "usage-limit",
   "backoff",
+  "machine",
   // Whoever is asked has a deadline; after the last one the agent goes on without an answer.
   "question",
 ]);

@@ -25,6 +25,7 @@ import { finishWork } from "./finish-work.ts";
 import { followUpVariables } from "./follow-up-variables.ts";
 import { markDelivered, undeliveredMail, type Mail } from "./mail.ts";
 import { OpenTurn } from "./open-turn.ts";
+import { descriptorWait, machineWait } from "./machine-wait.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { clearAfterCut, judge, leavesNothing, stepFactsOf, stepFiles } from "./review.ts";
 import type { ProviderSettings } from "./settings.ts";
@@ -39,6 +40,8 @@ interface LiveAttempt {
   readonly slot: number;
   process: ManagedProcess | null;
   stopReason: StopReason | null;
+  /** Its agent has ended; what it did is being committed. */
+  isFinishing: boolean;
   /** The conversation it goes on with. */
   session: TurnRequest["session"];
   /** Less time is left of the plan's budget than the task's own deadline gives. */
@@ -86,6 +89,11 @@ export class AttemptRunner {
     for (const key of this.#live.keys()) this.stop(key, reason);
   }
 
+  /** As `stopAll`, save what has only its work to be committed. */
+  stopAtWork(reason: StopReason): void {
+    for (const [key, live] of this.#live) if (!live.isFinishing) this.stop(key, reason);
+  }
+
   /** Says what is new to the task's agent in the middle of its turn, where its CLI can hear it. */
   tell(task: TaskRecord): void {
     const turn = this.#live.get(taskKey(task))?.turn;
@@ -101,6 +109,7 @@ export class AttemptRunner {
       slot: this.#freeSlot(),
       process: null,
       stopReason: null,
+      isFinishing: false,
       session: null,
       isBoundByBudget: false,
       turn: null,
@@ -118,13 +127,15 @@ export class AttemptRunner {
     }
   }
 
-  /** What we could not do ourselves (a full disk, a bug) ends this attempt and nothing else. */
+  /** What we could not do ourselves (no room, no descriptors, a bug) ends this attempt and nothing else. */
   async #broken(task: TaskRecord, live: LiveAttempt, thrown: unknown): Promise<Ended<AttemptEnd>> {
     await live.process?.stop("cancelled");
     const message = `the attempt could not be carried out: ${messageOf(thrown)}`;
     const stack = thrown instanceof Error ? thrown.stack : null;
     this.#parts.log("error", `${taskKey(task)}: ${message}`, { stack });
-    const end = failure("spawn-failed", message, "see engine.log");
+    const wait = machineWait(this.#parts, thrown);
+    const end: AttemptEnd =
+      wait === null ? failure("spawn-failed", message, "see engine.log") : { type: "not-started", wait };
     return { end, write: () => writeBrokenEnd(this.#parts, live.id, end) };
   }
 
@@ -162,6 +173,8 @@ export class AttemptRunner {
       const command = `orchestrator retry ${key}`;
       return { type: "not-started", wait: { code: "spawn-failed", message: thrown.message, command, untilMs: null } };
     }
+    const wait = descriptorWait(this.#parts);
+    if (wait !== null) return { type: "not-started", wait };
     const place = await openWorktree(this.#parts, task, { isRepeatable: !backend.hasSessions && !isReview(task) });
     if (place.type === "wait") return { type: "not-started", wait: place.wait };
     if (place.type === "failed") return failure("worktree-failed", place.message, null);
@@ -174,6 +187,8 @@ export class AttemptRunner {
     });
     live.process = null;
     if (live.stopReason !== null) return stoppedBy(live.stopReason);
+    const lack = problem === null ? null : machineWait(this.#parts, problem);
+    if (lack !== null) return { type: "not-started", wait: lack };
     if (problem !== null) return failure("worktree-failed", problem, null);
     crashPoint("attempt-worktree-set-up");
     const step = await stepFactsOf(this.#parts, task, place.place);
@@ -190,6 +205,9 @@ export class AttemptRunner {
   async #turn(task: TaskRecord, live: LiveAttempt, prepared: Prepared): Promise<Ended<AttemptEnd>> {
     const { clock, attemptsFolder } = this.#parts;
     const { backend, provider } = prepared;
+    // Others were started while its worktree was made: asked again, while nothing is written down of it.
+    const wait = descriptorWait(this.#parts);
+    if (wait !== null) return { end: { type: "not-started", wait }, write: () => {} };
     const folder = join(attemptsFolder, live.id);
     await mkdir(join(folder, "scratch"), { recursive: true, mode: 0o700 });
     const { request, mail } = requestFor(this.#parts, task, prepared, {
@@ -223,17 +241,18 @@ export class AttemptRunner {
     };
     const spawning = { command, environment, reader, history, folder, mail };
     const report = await this.#spawn(task, live, prepared, spawning);
+    live.isFinishing = true;
     crashPoint("attempt-process-ended");
     const { exitCode, signal, stderrTail } = report;
     const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
-    const said = endOf(report, turnEnd, live.stopReason, live.isBoundByBudget);
+    const said = this.#blameMachine(report, endOf(report, turnEnd, live.stopReason, live.isBoundByBudget));
     const spoken = askedInstead(this.#parts.store, task, live.id, backend, said);
     const isCommand = backend.kind === "command";
     const judgement = judge(this.#parts, task, live.id, { end: spoken, turnEnd, isCommand });
     const work =
       task.id === DECOMPOSE_TASK && spoken.type === "succeeded"
         ? takeDecomposition(this.#parts, task, prepared.settings, turnEnd.structured)
-        : await finishWork(this.#parts, task, prepared, live.id, judgement);
+        : await finishWork(this.#parts, task, prepared, live.id, judgement, () => live.stopReason !== null);
     crashPoint("attempt-work-finished");
     const { end } = work;
     const write = (): void => {
@@ -309,6 +328,18 @@ export class AttemptRunner {
     const left = this.#parts.board.plan(planId).budget.headroom(id).minutes ?? Infinity;
     live.isBoundByBudget = left < spec.timeoutMinutes;
     return Math.max(MIN_DEADLINE_MS, Math.min(left, spec.timeoutMinutes) * 60_000);
+  }
+
+  /** A program that was not started for want of something, or failed while a disk was full, is not to blame. */
+  #blameMachine(report: ExitReport, end: AttemptEnd): AttemptEnd {
+    if (end.type !== "failed") return end;
+    const wait = report.outcome === "spawn-failed" ? machineWait(this.#parts, report.error) : null;
+    if (wait !== null) return { type: "not-started", wait };
+    const shortage = this.#parts.room?.room.shortage ?? null;
+    const isOwnVerdict = end.cause === "command-failed" || end.cause === "no-result";
+    if (shortage === null || !isOwnVerdict) return end;
+    // It may have filled the disk itself, so a retry is spent.
+    return { ...end, cause: "crashed", message: `${end.message}; meanwhile ${shortage}` };
   }
 
   #openTurn(

@@ -1,7 +1,9 @@
 /** After the agent: commits what it left, compares what it wrote with what it claimed, and weighs its own report. */
+import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "../errors.ts";
 import type { EventBody } from "../events/event.ts";
 import type { ChangedFile } from "../git/changes.ts";
+import { machineLimitOf } from "../machine-limits.ts";
 import { pathsOutside } from "../plan/claims.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
@@ -25,6 +27,7 @@ export async function finishWork(
   prepared: Prepared,
   attemptId: string,
   judgement: Judgement,
+  isStopping: () => boolean = () => false,
 ): Promise<FinishedWork> {
   const { store, repository } = parts;
   const { place, settings } = prepared;
@@ -34,7 +37,8 @@ export async function finishWork(
   if (end.type === "asked" || end.type === "not-started" || (end.type === "stopped" && task.wish === "pause"))
     return nothing;
   try {
-    const settled = await settleBranch(parts, task, prepared, end);
+    const settled = await settleWithRoom(parts, task, prepared, { attemptId, end, isStopping });
+    if (settled === null) return { end: { type: "interrupted" }, write: () => {} };
     if (settled.type === "obstructed") {
       if (end.type !== "succeeded") return nothing;
       const message = `its work could not be committed: ${settled.message}`;
@@ -72,6 +76,38 @@ export async function finishWork(
     return { end: { ...noResult, cause: "worktree-failed", message: messageOf(thrown) }, write: () => {} };
   }
 }
+
+interface SettleFacts {
+  readonly attemptId: string;
+  readonly end: AttemptEnd;
+  readonly isStopping: () => boolean;
+}
+
+/** Of what an agent did nothing is given up because a disk is full: tried until there is room. Null: the engine stops. */
+async function settleWithRoom(
+  parts: Parts,
+  task: TaskRecord,
+  prepared: Prepared,
+  { attemptId, end, isStopping }: SettleFacts,
+): Promise<Settled | null> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await settleBranch(parts, task, prepared, end);
+    } catch (thrown) {
+      const limit = machineLimitOf(thrown);
+      if (limit === null || end.type !== "succeeded") throw thrown;
+      if (isStopping()) return null;
+      if (tries === 0) {
+        const message = `its work can't be committed yet, and is tried again by itself: ${limit} (${messageOf(thrown)})`;
+        parts.log("warning", `${taskKey(task)}: ${message}`, {});
+        parts.store.transaction(() => note(parts, task, attemptId, { type: "attempt-note", message }));
+      }
+      await delay(ROOM_PAUSE_MS);
+    }
+  }
+}
+
+const ROOM_PAUSE_MS = 1_000;
 
 type Settled =
   | { readonly type: "settled"; readonly sha: string; readonly note: string | null }

@@ -12,6 +12,7 @@ import { taskKey, type TaskRecord } from "../plan/records.ts";
 import { messageOf } from "../errors.ts";
 import { checkoutSignature } from "../git/checkout-signature.ts";
 import type { Ended } from "./attempt-end.ts";
+import { machineWait } from "./machine-wait.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { hasArrived } from "./has-arrived.ts";
 import { branchOf } from "./task-place.ts";
@@ -67,7 +68,11 @@ export async function mergeTask(
         : await run({ parts, task, commit, isStopping, mergeId, target, branchSha, inTheWay });
   } catch (thrown) {
     parts.log("error", `merging ${taskKey(task)} failed: ${messageOf(thrown)}`, {});
-    end = waitFor("manual-merge", `merging failed: ${messageOf(thrown)}`, `orchestrator merge ${taskKey(task)}`);
+    const wait = machineWait(parts, thrown);
+    end =
+      wait !== null
+        ? { type: "wait", ...wait }
+        : waitFor("manual-merge", `merging failed: ${messageOf(thrown)}`, `orchestrator merge ${taskKey(task)}`);
   }
   return { end, signature, inTheWay, write: () => writeEnd(parts, task, mergeId, target, end) };
 }

@@ -1,6 +1,7 @@
 /** What the scheduler is made of. Built by `app.ts`; nothing here is made by the scheduler itself. */
 import type { AgentBackend, AgentEvent, BackendKind } from "../agents/backend.ts";
 import type { Clock } from "../clock.ts";
+import type { Room } from "../disk-room.ts";
 import type { EventBus } from "../events/bus.ts";
 import type { Repository } from "../git/repository.ts";
 import type { Ids } from "../ids.ts";
@@ -23,6 +24,12 @@ export interface SatelliteAccess {
   readonly environment: Readonly<Record<string, string>>;
   /** A folder with an `orchestrator` command, put first on an agent's PATH. */
   readonly binFolder: string;
+}
+
+export interface MachineRoom {
+  look(): void;
+  /** As the last look found it. */
+  readonly room: Room;
 }
 
 export interface Parts {
@@ -48,6 +55,8 @@ export interface Parts {
   baseEnvironment(): Record<string, string>;
   /** Variables that clients brought for providers, by names and `PREFIX_*` patterns. Never logged. */
   providerEnvironment(patterns: readonly string[]): Record<string, string>;
+  /** Room on the disks. Missing: nobody looks. */
+  readonly room?: MachineRoom;
   /** The store can't be written any more: the engine ends. */
   onFatal(thrown: unknown): void;
 }

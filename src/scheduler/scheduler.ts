@@ -35,6 +35,7 @@ import type { Parts } from "./parts.ts";
 import { addProposals } from "./proposals.ts";
 import { withWaitOfNow } from "./question-wait.ts";
 import { recover } from "./recover.ts";
+import { RoomWatch } from "./room-watch.ts";
 import { tidyTask } from "./tidy-task.ts";
 
 const STOP_LOOK_MS = 200;
@@ -47,6 +48,7 @@ export class Scheduler {
   readonly #runner: AttemptRunner;
   readonly #watch: CheckoutWatch;
   readonly #clockWatch: ClockWatch;
+  readonly #roomWatch: RoomWatch;
   readonly #underWay = new Set<Promise<void>>();
   readonly #tidying = new Map<string, Set<Promise<void>>>();
   readonly #endedPlans = new Map<string, boolean>();
@@ -72,6 +74,11 @@ export class Scheduler {
     this.#consultant = new Consultant(parts, this.questions, (work) => this.commit(work));
     this.#runner = new AttemptRunner(parts, (work) => this.commit(work), this.questions);
     this.#watch = new CheckoutWatch(parts, (key) => this.#goOn(key));
+    this.#roomWatch = new RoomWatch(
+      parts,
+      (work) => this.commit(work),
+      () => this.#stopForLater(),
+    );
   }
 
   /** Looks up what was under way when the engine last ended, then begins to decide. Call once, before anything else. */
@@ -81,6 +88,7 @@ export class Scheduler {
     const recovered = await recover(this.parts, (work) => this.commit(work));
     this.#watch.start();
     this.#clockWatch.start();
+    this.#roomWatch.start();
     this.questions.start();
     this.#consultant.look();
     this.look();
@@ -96,6 +104,7 @@ export class Scheduler {
     this.#cancelTimer?.();
     this.#watch.stop();
     this.#clockWatch.stop();
+    this.#roomWatch.stop();
     this.questions.stop();
     const consulted = this.#consultant.stop();
     this.#runner.stopAll("shutdown");
@@ -108,6 +117,12 @@ export class Scheduler {
     }
     await consulted;
     await this.parts.processes.stopAll("shutdown");
+  }
+
+  /** Ends what runs while its end can still be written down; each task goes on once there is room. */
+  #stopForLater(): void {
+    this.#runner.stopAtWork("shutdown");
+    for (const child of this.parts.processes.list()) if (child.id.startsWith("verify-")) void child.stop("shutdown");
   }
 
   get isStopping(): boolean {

@@ -5,6 +5,7 @@ import { shellWord } from "../git/paths.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import { taskKey } from "../plan/records.ts";
 import type { Wait } from "../plan/task-state.ts";
+import { machineWait } from "./machine-wait.ts";
 import type { Parts } from "./parts.ts";
 import { hasArrived } from "./has-arrived.ts";
 import { folderOf } from "./task-folder.ts";
@@ -89,6 +90,8 @@ export async function openWorktree(
     };
   } catch (thrown) {
     parts.log("warning", `no worktree for ${taskKey(task)}: ${messageOf(thrown)}`, {});
+    const wait = machineWait(parts, thrown);
+    if (wait !== null) return { type: "wait", wait };
     return { type: "failed", message: `the worktree could not be made: ${messageOf(thrown)}` };
   }
 }

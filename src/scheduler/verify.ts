@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { crashPoint } from "../crash-point.ts";
 import type { MergeEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
+import { machineLimitOf } from "../machine-limits.ts";
+import { roomWait } from "./machine-wait.ts";
 import type { Parts } from "./parts.ts";
 
 export interface CandidateToVerify {
@@ -39,6 +41,8 @@ export async function verify(
   if (failed.passed) return null;
   if (failed.wasStopped || isStopping()) return { type: "again" };
   crashPoint("verify-failed-once");
+  const lack = parts.room?.room.shortage ?? null;
+  if (lack !== null) return { type: "wait", ...roomWait(parts, lack) };
   failed = await tryOn(candidate.candidateSha, "2");
   if (failed.passed) {
     parts.log("warning", `verify of ${taskKey(task)} failed once and passed once: it is not reliable`, {});
@@ -89,6 +93,9 @@ async function runAll(
     });
     const report = await child.exited;
     if (report.outcome === "exited" && report.exitCode === 0) continue;
+    if (report.outcome === "spawn-failed" && machineLimitOf(report.error) !== null) {
+      throw new Error(`verify could not be started: ${report.error ?? ""}`);
+    }
     const how =
       report.stopReason === "timed-out"
         ? `did not end within ${settings.verifyTimeoutMs / 60_000} minutes`

@@ -22,12 +22,19 @@ export interface Query {
   rows(...values: readonly SqlValue[]): SqlRow[];
 }
 
+export interface ConnectionHooks {
+  readonly onListenerError: (thrown: unknown) => void;
+  /** Before each outermost transaction. */
+  readonly beforeWrite: () => void;
+}
+
 export class Connection {
   readonly file: string;
   readonly #database: Database.Database;
   readonly #atOnce: Database.Transaction<(work: () => unknown) => unknown>;
   readonly #listeners = new Set<CommitListener>();
   readonly #onListenerError: (thrown: unknown) => void;
+  readonly #beforeWrite: () => void;
   /** Events of the open transaction; a transaction that is rolled back takes its own off again. */
   readonly #pending: StoredEvent[] = [];
   /** Committed and not yet handed on: a listener may itself commit, and its events come after. */
@@ -35,10 +42,11 @@ export class Connection {
   #isHandingOn = false;
   #depth = 0;
 
-  constructor(database: Database.Database, file: string, onListenerError: (thrown: unknown) => void) {
+  constructor(database: Database.Database, file: string, { onListenerError, beforeWrite }: ConnectionHooks) {
     this.file = file;
     this.#database = database;
     this.#onListenerError = onListenerError;
+    this.#beforeWrite = beforeWrite;
     this.#atOnce = database.transaction((work: () => unknown) => work());
   }
 
@@ -48,6 +56,7 @@ export class Connection {
    * return a promise (it is rolled back and throws TypeError).
    */
   transaction<Result>(work: () => Result): Result {
+    if (this.#depth === 0) this.#beforeWrite();
     const mark = this.#pending.length;
     this.#depth += 1;
     let result: Result;

@@ -32,6 +32,8 @@ export interface StoreOptions {
   readonly clock: Clock;
   /** Told when an `onCommit` listener throws; the change is committed all the same. Default: a process warning. */
   readonly onListenerError?: (thrown: unknown) => void;
+  /** Called before each outermost transaction: the last moment to make room for it. Must not throw. */
+  readonly beforeWrite?: () => void;
 }
 
 export interface Store {
@@ -74,8 +76,8 @@ export interface Store {
  * NATIVE_MODULE_MISSING, each with what to do.
  */
 export function openStore(file: string, options: StoreOptions): Store {
-  const { clock, onListenerError = warn } = options;
-  const connection = new Connection(openDatabase(file, clock), file, onListenerError);
+  const { clock, onListenerError = warn, beforeWrite = () => {} } = options;
+  const connection = new Connection(openDatabase(file, clock), file, { onListenerError, beforeWrite });
   try {
     return {
       file,

@@ -50,7 +50,7 @@ describe("without any file", () => {
     expect(config.agents).toMatchObject({ killGraceSeconds: 10, maxContinuations: 5 });
     expect(config.retry).toMatchObject({ retries: 3, circuit: { failures: 5, openSeconds: 60 } });
     expect(config.retry.usageProbeMinutes).toEqual([5, 15, 30, 60]);
-    expect(config.engine).toEqual({ onLastClientExit: "continue", idleExitSeconds: 300 });
+    expect(config.engine).toEqual({ onLastClientExit: "continue", idleExitSeconds: 300, minFreeMegabytes: 64 });
     expect(config.questions).toMatchObject({ holdSeconds: 50, route: ["memory", "parent", "orchestrator", "human"] });
     expect(config.merge).toMatchObject({ strategy: "merge", conflicts: "resolve", maxRepairs: 2 });
     expect(config.writes.undeclared).toBe("warn");

@@ -133,6 +133,7 @@ export async function createApp({ commonDir, mainWorktree, stateDir, engineVersi
     canMove: () => settings().canMove ?? false,
     isUnused: () => settings().isUnused ?? false,
     liveAgents: () => settings().liveAgents ?? 0,
+    openPlans: () => [],
     lastClientLeft: () => note({ what: "lastClientLeft" }),
     onLastClientExit: () => settings().onLastClientExit ?? "continue",
     idleExitSeconds: () => settings().idleExitSeconds ?? 300,

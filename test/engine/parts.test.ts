@@ -241,6 +241,7 @@ const quietHost: EngineHost = {
   canMove: () => false,
   isUnused: () => false,
   liveAgents: () => 0,
+  openPlans: () => [],
   lastClientLeft: () => undefined,
   onLastClientExit: () => "continue",
   idleExitSeconds: () => 300,

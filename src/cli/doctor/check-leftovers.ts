@@ -1,7 +1,8 @@
 /** What earlier runs left: an engine that died, worktrees whose repository is gone, branches of plans that have ended. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
-import { stateFolderOf } from "../../engine/state-folder.ts";
+import { readEngineFile, stateFolderOf } from "../../engine/state-folder.ts";
+import { interruptionOf, listed } from "../../notices.ts";
 import { plainLine } from "../plain-text.ts";
 import type { Finding } from "../render-doctor.ts";
 import { runTool } from "../run-tool.ts";
@@ -11,9 +12,15 @@ const SHOWN = 3;
 /** `isRunning`: an engine serves this repository. Looking starts none. */
 export function checkDeath(commonDir: string, isRunning: boolean): Finding[] {
   const { engineFile, logFile } = stateFolderOf(commonDir);
-  if (isRunning || !existsSync(engineFile)) return [];
-  const message = `the last engine ended without a word, so plans may have been interrupted; its log: ${logFile}`;
-  return [{ check: "interrupted", level: "warn", message, fix: "orchestrator status (starts one, which goes on)" }];
+  const file = readEngineFile(engineFile);
+  if (isRunning || file === null) return [];
+  const check = "interrupted";
+  const plans = file.openPlans;
+  const what = plans.length === 0 ? "no plan was open" : `plans that were interrupted: ${listed(plans)}`;
+  const message = `${interruptionOf(file)}; ${what}; its log: ${logFile}`;
+  if (plans.length === 0) return [{ check, level: "ok", message, fix: null }];
+  const fix = `orchestrator status ${plans.length === 1 ? (plans[0] ?? "") : ""}`.trim();
+  return [{ check, level: "warn", message, fix: `${fix}   # starts an engine, which goes on with them by itself` }];
 }
 
 /** Worktrees below `root` that belong to no repository any more: it was deleted or moved. */

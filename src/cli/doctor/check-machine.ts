@@ -1,4 +1,6 @@
 /** What the machine must have: Node, git, SQLite's compiled part. */
+import { shortageAt, type DiskPlace } from "../../disk-room.ts";
+import { GOOD_DESCRIPTORS, LEAST_DESCRIPTORS, mostDescriptors } from "../../engine/descriptors.ts";
 import { messageOf } from "../../errors.ts";
 import { compareVersions } from "../../engine/version.ts";
 import type { Finding } from "../render-doctor.ts";
@@ -50,6 +52,29 @@ export async function checkSqlite(): Promise<Finding> {
       fix: "npm rebuild better-sqlite3 (where orchestrator-mcp is installed)",
     };
   }
+}
+
+/** Where the system tells how many files a process may have open. */
+export function checkDescriptors(most: number | null = mostDescriptors()): Finding[] {
+  if (most === null || most >= GOOD_DESCRIPTORS) return [];
+  const check = "descriptors";
+  const fix = `ulimit -n ${GOOD_DESCRIPTORS * 2}`;
+  if (most < LEAST_DESCRIPTORS) {
+    const message = `only ${most} files may be open at once; an engine needs ${LEAST_DESCRIPTORS}`;
+    return [{ check, level: "fail", message, fix }];
+  }
+  const message = `only ${most} files may be open at once: with many agents some will wait for others to end`;
+  return [{ check, level: "warn", message, fix }];
+}
+
+/** The disks that plans write to. Nothing is made. */
+export function checkRoom(places: readonly DiskPlace[], minFreeMegabytes: number): Finding[] {
+  const check = "room";
+  const short = places.flatMap((place) => shortageAt(place, minFreeMegabytes * 1024 * 1024) ?? []);
+  return short.map((words) => {
+    const [message = words, fix = "free some space"] = words.split(/: (?=[^:]*$)/);
+    return { check, level: "fail", message, fix };
+  });
 }
 
 function gitProblem(message: string): Finding {

@@ -1,9 +1,11 @@
 /** `orchestrator doctor`: looks at everything a plan needs here; each finding has the command that mends it. */
+import { tmpdir } from "node:os";
+import { diskPlaces, type DiskPlace } from "../../disk-room.ts";
 import { orchestratorHome, worktreesRoot } from "../../config/index.ts";
 import { checkAgents } from "../doctor/check-agents.ts";
 import { checkHooks } from "../doctor/check-hooks.ts";
 import { checkBranches, checkDeath, checkWorktrees } from "../doctor/check-leftovers.ts";
-import { checkGit, checkNode, checkSqlite } from "../doctor/check-machine.ts";
+import { checkDescriptors, checkGit, checkNode, checkRoom, checkSqlite } from "../doctor/check-machine.ts";
 import { checkProviders } from "../doctor/check-providers.ts";
 import { checkRegistrations } from "../doctor/check-registrations.ts";
 import { checkConfig, checkEngine, checkRepository } from "../doctor/check-repository.ts";
@@ -12,7 +14,7 @@ import { renderFindings, type Finding } from "../render-doctor.ts";
 import type { VerbRunner } from "../verb.ts";
 
 export const runDoctor: VerbRunner = async (invocation, terminal) => {
-  const findings: Finding[] = [checkNode(), await checkGit(), await checkSqlite()];
+  const findings: Finding[] = [checkNode(), await checkGit(), await checkSqlite(), ...checkDescriptors()];
   const { repository, findings: aboutRepository } = await checkRepository(invocation.repo);
   findings.push(...aboutRepository);
   const engine = repository === null ? null : await checkEngine(invocation.repo);
@@ -20,6 +22,8 @@ export const runDoctor: VerbRunner = async (invocation, terminal) => {
   const { loaded, findings: aboutConfig } = checkConfig(repository?.mainWorktree ?? null);
   const home = orchestratorHome();
   findings.push(...aboutConfig);
+  const places = placesOf(repository?.commonDir ?? null, worktreesRoot(loaded.config, home));
+  findings.push(...checkRoom(places, loaded.config.engine.minFreeMegabytes));
   if (repository !== null) {
     findings.push(await checkHooks(repository.place, loaded.config));
     findings.push(...checkDeath(repository.commonDir, engine?.info != null));
@@ -39,3 +43,8 @@ export const runDoctor: VerbRunner = async (invocation, terminal) => {
     );
   return isUsable ? EXIT.succeeded : EXIT.cannotRun;
 };
+
+function placesOf(commonDir: string | null, worktrees: string): DiskPlace[] {
+  const ours = commonDir === null ? [] : diskPlaces(commonDir, worktrees);
+  return [...ours, { what: "temporary files", path: tmpdir() }];
+}

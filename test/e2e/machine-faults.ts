@@ -1,0 +1,120 @@
+/**
+ * Faults of a machine that tests can have: a small file system that fills, one that can be read only, few descriptors.
+ * Small file systems need root (`mount -t tmpfs`); where they can't be had, `canMount` says so and those tests are skipped.
+ */
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmdirSync, statfsSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { DIST, type Fields, type Repo } from "./engine-support.ts";
+
+/** A file system of its own, of a size, at a folder. */
+export class SmallDisk {
+  readonly folder: string;
+  readonly #ballast: string;
+
+  constructor(folder: string, kilobytes: number) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    mount("-t", "tmpfs", "-o", `size=${kilobytes}k,mode=700`, "none", folder);
+    this.folder = folder;
+    this.#ballast = join(folder, "ballast of the test");
+  }
+
+  /** Nothing more fits on it, save `leaveKilobytes`. */
+  fill(leaveKilobytes = 0): void {
+    const file = openSync(this.#ballast, "a");
+    try {
+      const { bavail, bsize } = statfsSync(this.folder);
+      const page = Buffer.alloc(4096, 1);
+      for (let left = bavail * bsize - leaveKilobytes * 1024; left > 0; left -= page.length) writeSync(file, page);
+      // What others gave back meanwhile.
+      if (leaveKilobytes === 0) for (;;) writeSync(file, page);
+    } catch (thrown) {
+      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOSPC")) throw thrown;
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Room again. */
+  free(): void {
+    execFileSync("rm", ["-f", this.#ballast]);
+  }
+
+  setReadOnly(isReadOnly: boolean): void {
+    mount("-o", `remount,${isReadOnly ? "ro" : "rw"}`, this.folder);
+  }
+
+  remove(): void {
+    execFileSync("umount", ["-l", this.folder], { stdio: "pipe" });
+  }
+}
+
+function mount(...args: string[]): void {
+  execFileSync("mount", args, { stdio: "pipe" });
+}
+
+export const canMount: boolean = (() => {
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return false;
+  const folder = mkdtempSync(join(tmpdir(), "orchestrator-mount-"));
+  try {
+    new SmallDisk(folder, 64).remove();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmdirSync(folder);
+  }
+})();
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A verb of the built command. `shell`: words before it, such as `ulimit -n 64;`. */
+export function orchestrator(
+  repo: Repo,
+  args: readonly string[],
+  options: { shell?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<Ran> {
+  const command = [process.execPath, join(DIST, "cli", "main.js"), ...args];
+  const env = { ...repo.ground.environment, PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, ...options.env };
+  return new Promise((resolve) => {
+    execFile(
+      "/bin/sh",
+      ["-c", `${options.shell ?? ""} exec "$@"`, "sh", ...command],
+      { cwd: repo.path, env, timeout: 120_000 },
+      (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr }),
+    );
+  });
+}
+
+/** What a host sees of one tool call over stdio. */
+export async function callTool(repo: Repo, name: string, input: Fields): Promise<{ isError: boolean; text: string }> {
+  const child = spawn(process.execPath, [join(DIST, "engine", "pipe-main.cjs")], {
+    cwd: repo.path,
+    env: repo.ground.environment,
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const requests = [
+    {
+      id: 0,
+      method: "initialize",
+      params: { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "test", version: "1" } },
+    },
+    { id: 1, method: "tools/call", params: { name, arguments: input } },
+  ];
+  for (const request of requests) child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...request })}\n`);
+  let answer = { isError: false, text: "no answer" };
+  for await (const line of createInterface({ input: child.stdout })) {
+    const message = JSON.parse(line) as { id?: number; result?: { isError?: boolean; content?: { text: string }[] } };
+    if (message.id !== 1) continue;
+    answer = { isError: message.result?.isError === true, text: message.result?.content?.[0]?.text ?? line };
+    child.stdin.end();
+  }
+  return answer;
+}

@@ -2,14 +2,13 @@
 import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
 import { budgetWait, standingWords } from "../plan/budget-words.ts";
-import { changeBudget } from "../plan/change-budget.ts";
-import type { Budget, TaskSpec } from "../plan/records.ts";
+import type { TaskSpec } from "../plan/records.ts";
 import { checkNames, normalizeTask } from "../plan/schema.ts";
 import { applyEdit, checkEdit, type PlanEdit } from "../scheduler/submit.ts";
 import { nextCall } from "./next-call.ts";
 import { checkWorkflows, workflowOf } from "../scheduler/workflow-of.ts";
 import type { ActingCall } from "./operation.ts";
-import { changedBudget, checkPrices } from "./plan-budget.ts";
+import { changedBudget, checkPrices, saveBudget } from "./plan-budget.ts";
 import { warningsFor } from "./submit-plan.ts";
 import type { UpdatePlanInput, UpdatePlanOutput } from "./update-plan.ts";
 
@@ -72,15 +71,6 @@ function roomWarnings(app: App, planId: string, touched: readonly TaskSpec[]): s
     const { message, command } = budgetWait(node, verdict, board.uses);
     return [`${id} will wait for the plan's budget: ${message} (${command ?? ""})`];
   });
-}
-
-/** Counts at once: who waited for it goes on. */
-function saveBudget(app: App, planId: string, budget: Budget): void {
-  const { board, store, clock } = app.parts;
-  changeBudget(board, planId, budget, clock.nowMs());
-  store.plans.update(planId, { budget });
-  const body = { type: "plan-budget", ...budget } as const;
-  store.events.append({ planId, taskId: null, attemptId: null, body });
 }
 
 /** The task as it is with the given fields changed. Throws TASK_NOT_FOUND. */

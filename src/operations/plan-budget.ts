@@ -4,6 +4,7 @@ import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
 import { BUDGET_UNITS, fundsKey, NOTHING_USED, PlanBudget, type Amounts } from "../plan/budget.ts";
 import { amountWords, unpricedWords } from "../plan/budget-words.ts";
+import { changeBudget } from "../plan/change-budget.ts";
 import type { PlanNode } from "../plan/node.ts";
 import type { Budget, TaskSpec } from "../plan/records.ts";
 import type { BudgetInput } from "../plan/schema.ts";
@@ -126,4 +127,13 @@ export function budgetWarnings(preview: BudgetPreview | null, settings: PlanSett
 export function changedBudget(budget: Budget, change: BudgetInput): Budget {
   const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
   return { ...budget, ...given };
+}
+
+/** Counts at once: who waited for it goes on. Call inside a commit. */
+export function saveBudget(app: App, planId: string, budget: Budget): void {
+  const { board, store, clock } = app.parts;
+  changeBudget(board, planId, budget, clock.nowMs());
+  store.plans.update(planId, { budget });
+  const body = { type: "plan-budget", ...budget } as const;
+  store.events.append({ planId, taskId: null, attemptId: null, body });
 }

@@ -14,7 +14,14 @@ import { compareWithStored, insertPlan, replacePlan, type Continuation, type New
 import type { CreatePlanInput, CreatePlanOutput } from "./create-plan.ts";
 import { nextCall } from "./next-call.ts";
 import type { ActingCall } from "./operation.ts";
-import { budgetPreview, budgetWarnings, checkPrices, type BudgetPreview } from "./plan-budget.ts";
+import {
+  budgetPreview,
+  budgetWarnings,
+  changedBudget,
+  checkPrices,
+  saveBudget,
+  type BudgetPreview,
+} from "./plan-budget.ts";
 
 interface Checked {
   readonly name: string | null;
@@ -39,7 +46,7 @@ export async function submitPlan(app: App, value: CreatePlanInput, call: ActingC
   const checked = await check(app, value, settings, call);
   const plan = await identify(app, value, checked);
   if (value.dryRun === true) return preview(checked, settings, plan.id, "checked", true);
-  if (plan.outcome === "attached") return attached(app, checked, settings, plan.id);
+  if (plan.outcome === "attached") return attached(app, value, checked, settings, plan.id, call);
   if (checked.newBranch !== null) await app.parts.repository.createBranch(checked.newBranch, checked.startSha);
   crashPoint("plan-target-made");
   await markBefore(app, plan, checked.startSha);
@@ -251,9 +258,24 @@ export function warningsFor(tasks: readonly TaskSpec[], settings: CurrentSetting
 }
 
 /** It is there already and goes on as it does; one that is held is told with what lets it go on. */
-function attached(app: App, checked: Checked, settings: CurrentSettings, id: string): CreatePlanOutput {
+function attached(
+  app: App,
+  value: CreatePlanInput,
+  checked: Checked,
+  settings: CurrentSettings,
+  id: string,
+  call: ActingCall,
+): CreatePlanOutput {
   const told = preview(checked, settings, id, "attached", false);
   const { record } = app.parts.board.plan(id);
+  const budget = changedBudget(record.budget, value.budget ?? {});
+  if (JSON.stringify(budget) !== JSON.stringify(record.budget)) {
+    // Who raises it in the file and runs that again means it.
+    return call.commit(() => {
+      saveBudget(app, id, budget);
+      return { ...told, summary: `Plan ${id} is under way already; its budget was changed, nothing else.` };
+    });
+  }
   if (!record.paused) return told;
   return {
     ...told,

@@ -183,6 +183,11 @@ export class PlanBudget {
     this.#spent = plus(this.#spent, amounts);
   }
 
+  /** Bounds that were passed by what nobody could foresee. */
+  get passed(): readonly BudgetUnit[] {
+    return BUDGET_UNITS.filter((unit) => this.#spent[unit] > (this.limits[unit] ?? Infinity) * ROUNDING);
+  }
+
   /** What one that runs may use at most before a bound is passed, its own reservation included; null: no bound. */
   headroom(name: string): KnownAmounts {
     const others = minus(this.reserved, this.reservedFor(name));

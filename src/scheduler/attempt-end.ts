@@ -98,7 +98,7 @@ export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, fac
   const { attemptId, end, report, turnEnd } = facts;
   const { sessionId, permissionDenials } = turnEnd;
   const endedAtMs = clock.nowMs();
-  const { costUsd, booked } = bookTurn(parts, {
+  const { costUsd, booked, overrun } = bookTurn(parts, {
     planId: task.planId,
     name: task.id,
     role: role.name,
@@ -141,6 +141,7 @@ export function writeEnd(parts: Parts, task: TaskRecord, prepared: Prepared, fac
     ...where,
     body: { type: "attempt-ended", number: task.ledger.attempts, ...told(end, turnEnd, costUsd) },
   });
+  if (overrun !== null) store.events.append({ ...where, body: { type: "attempt-note", message: overrun } });
   if (permissionDenials.length === 0) return;
   const message = `was denied: ${permissionDenials.slice(0, 10).join("; ")}`;
   store.events.append({ ...where, body: { type: "attempt-note", message } });

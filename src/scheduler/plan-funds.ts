@@ -1,5 +1,15 @@
 /** What plans are told of money: their roles' prices, and what was booked so far. */
-import { bookedWith, fundsKey, NOTHING_USED, type Amounts, type PlanFunds, type RoleFunds } from "../plan/budget.ts";
+import {
+  bookedWith,
+  fundsKey,
+  NOTHING_USED,
+  type Amounts,
+  type BudgetUnit,
+  type PlanBudget,
+  type PlanFunds,
+  type RoleFunds,
+} from "../plan/budget.ts";
+import { amountWords, standingWords } from "../plan/budget-words.ts";
 import { costOfTokens, priceOf, type Price } from "../plan/prices.ts";
 import type { TokenUsage, TurnEnd } from "../agents/backend.ts";
 import type { Store } from "../store/store.ts";
@@ -73,24 +83,35 @@ export interface UsedTurn {
 export interface Booked {
   readonly costUsd: number | null;
   readonly booked: Amounts;
+  /** For people: it used so much more than was set aside for it that the plan is over its budget. */
+  readonly overrun: string | null;
 }
 
 /** Books what a turn used; answers what its row is to say. Call inside the transaction of its end. */
 export function bookTurn({ board }: Parts, used: UsedTurn): Booked {
   const costUsd = costOf(used);
-  if (!board.hasPlan(used.planId)) return { costUsd, booked: NOTHING_USED };
+  if (!board.hasPlan(used.planId)) return { costUsd, booked: NOTHING_USED, overrun: null };
   const plan = board.plan(used.planId);
-  if (used.runningMs === null) return { costUsd, booked: NOTHING_USED };
+  if (used.runningMs === null) return { costUsd, booked: NOTHING_USED, overrun: null };
   const { isFree, useKey } = plan.budget.fundsOf({ role: used.role, provider: used.provider.name });
   const told = {
     usd: isFree ? 0 : costUsd,
     tokens: isFree ? 0 : tokensOf(used.turnEnd.usage),
     minutes: used.runningMs / 60_000,
   };
-  const booked = bookedWith(told, plan.budget.reservedFor(used.name));
+  const reserved = plan.budget.reservedFor(used.name);
+  const booked = bookedWith(told, reserved);
   plan.budget.charge(booked);
+  const beyond = plan.budget.passed.filter((unit) => booked[unit] > reserved[unit]);
   if (used.isTelling || (used.turnEnd.usage?.outputTokens ?? 0) > 0) board.uses.note(useKey, told);
-  return { costUsd, booked };
+  return { costUsd, booked, overrun: beyond.length === 0 ? null : overrunWords(plan.budget, beyond, booked, reserved) };
+}
+
+function overrunWords(budget: PlanBudget, units: readonly BudgetUnit[], booked: Amounts, reserved: Amounts): string {
+  const used = units.map(
+    (unit) => `${amountWords(unit, booked[unit])} (${amountWords(unit, reserved[unit])} set aside)`,
+  );
+  return `used ${used.join(", ")}: the plan is over its budget, ${standingWords(budget) ?? ""}`;
 }
 
 /** A price of the config comes before what the CLI says: who sets one knows better. */

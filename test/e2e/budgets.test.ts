@@ -67,6 +67,9 @@ describe("a budget in money", () => {
     const stopped = Object.values(await repo.states("p")).indexOf("waiting:budget");
     expect(stopped).toBeGreaterThanOrEqual(0);
 
+    // A file with another budget, run again, is a raise as well; this one is not enough.
+    const again = await cli("run", "plan.json", "--budget", "usd=2.75");
+    expect([again.code, again.output]).toEqual([4, expect.stringContaining("its budget was changed")]);
     const raised = await cli("edit", "p", "--budget", "usd=3");
     expect(raised.code, raised.output).toBe(0);
     expect(await repo.settled("p")).toBe("succeeded");
@@ -104,6 +107,8 @@ describe("a budget in money", () => {
     expect(task.attempts.at(-1)).toMatchObject({ cause: "budget", costUsd: 7 });
     await repo.call("update_plan", { plan: "p", budget: { usd: 9 } });
     expect(await repo.settled("p")).toBe("succeeded");
+    const log = JSON.stringify(await repo.call("read_log", { plan: "p", limit: 1000 }));
+    expect(log).toContain("the plan is over its budget");
     const [, cut, last] = claude.turns();
     expect(last).toMatchObject({ resumed: true, sessionId: cut?.sessionId });
     // It was told nothing of a retry: none was spent.
@@ -139,6 +144,38 @@ describe("a budget in money", () => {
     await repo.submit("q", coders("b"));
     expect(await repo.settled("q")).toBe("succeeded");
     expect(claude.turns()).toHaveLength(2);
+  });
+});
+
+describe("the orchestrator role", () => {
+  const ASKS = 'orchestrator ask "which colour?" > colour';
+
+  function beginAsking(): void {
+    begin({ questions: { route: ["orchestrator", "human"], holdSeconds: 300 } });
+    claude.costs(1);
+    const answers = { answers: [{ id: "q1", answer: "green", why: "the plan says so" }] };
+    repo.write("../home/structured.json", JSON.stringify(answers));
+  }
+
+  test("what it is asked counts, also where every task is a command", async () => {
+    beginAsking();
+    await repo.submit("p", [{ id: "a", prompt: ASKS }], { budget: { usd: 2 } });
+    expect(await repo.settled("p")).toBe("succeeded");
+    expect((await repo.plan("p")).budget).toMatchObject({ used: { usd: 1 }, reserved: { usd: 0 } });
+  });
+
+  test("it is not asked where there is no room for it: the next in the route is", async () => {
+    beginAsking();
+    claude.costs(2.5, 0, 1);
+    const tasks = [...coders("first"), { id: "a", prompt: ASKS, dependsOn: ["first"] }];
+    await repo.submit("p", tasks, { budget: { usd: 2.5 } });
+    await until("a person is asked", async () => {
+      const log = JSON.stringify(await repo.call("read_log", { plan: "p", limit: 1000 }));
+      return log.includes("budget has no room");
+    });
+    await repo.call("answer_question", { id: "q1", answer: "blue" });
+    await until("the command has ended", async () => (await repo.states("p"))["a"] === "succeeded");
+    expect((await repo.plan("p")).budget?.used.usd).toBe(2.5);
   });
 });
 

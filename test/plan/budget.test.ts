@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { bookedWith, DEFAULT_USE, fundsKey, PlanBudget, type Amounts, type RoleFunds } from "../../src/plan/budget.ts";
 import { changeBudget, reconsiderBudget } from "../../src/plan/change-budget.ts";
 import { explainTask, standingOf } from "../../src/plan/explain.ts";
+import { endAttempt } from "../../src/plan/outcomes.ts";
 import { costOfTokens, priceOf } from "../../src/plan/prices.ts";
 import type { Budget, PlanRecord, TaskKey } from "../../src/plan/records.ts";
 import { KEPT_USES, UseTable } from "../../src/plan/use-table.ts";
@@ -204,41 +205,79 @@ describe("a budget that changes", () => {
 });
 
 test("whatever happens, none starts while used, set aside and expected are together over the budget", () => {
-  const amounts = fc.array(fc.option(fc.double({ min: 0, max: 5, noNaN: true }), { nil: null }), { maxLength: 30 });
+  type Happening = { readonly cost: number | null } | "crash" | "raise";
+  const cost = fc.option(fc.double({ min: 0, max: 5, noNaN: true }), { nil: null });
+  const happening: fc.Arbitrary<Happening> = fc.oneof(
+    { weight: 8, arbitrary: cost.map((amount) => ({ cost: amount })) },
+    { weight: 1, arbitrary: fc.constant("crash" as const) },
+    { weight: 1, arbitrary: fc.constant("raise" as const) },
+  );
+  const happenings = fc.array(happening, { maxLength: 40 });
   const learned = fc.array(fc.double({ min: 0.01, max: 4, noNaN: true }), { maxLength: 5 });
   fc.assert(
-    fc.property(fc.double({ min: 0.5, max: 20, noNaN: true }), amounts, learned, (limit, costs, before) => {
-      const board = boardWith(
+    fc.property(fc.double({ min: 0.5, max: 20, noNaN: true }), happenings, learned, (firstLimit, course, before) => {
+      let limit = firstLimit;
+      let board = boardWith(
         { usd: limit },
         Array.from({ length: 30 }, (_, index) => `t${index}`),
       );
       coderUses(board, ...before);
-      const { budget } = board.plan("p");
-      const running: TaskKey[] = [];
+      // The test's own book: what ended, and what was set aside for each that runs.
       let spent = 0;
       const setAside = new Map<TaskKey, number>();
-      for (const cost of costs) {
+      const look = (): void => {
         for (const key of start(board) as TaskKey[]) {
-          running.push(key);
-          setAside.set(key, budget.reservedFor(key.slice(2)).usd);
-          const together = spent + [...setAside.values()].reduce((sum, one) => sum + one, 0);
-          expect(together).toBeLessThanOrEqual(limit * (1 + 1e-6));
+          expect(setAside.has(key)).toBe(false);
+          setAside.set(key, board.plan("p").budget.reservedFor(key.slice(2)).usd);
         }
-        const next = running.shift();
-        if (next === undefined) break;
-        spent += cost ?? setAside.get(next) ?? 0;
-        setAside.delete(next);
-        endAt(board, next, cost);
-        if (cost !== null) coderUses(board, cost);
-        reconsiderBudget(board, board.plan("p"), NOW_MS);
+        expect(board.plan("p").budget.spent.usd).toBeCloseTo(spent, 6);
+      };
+      for (const what of course) {
+        const { budget } = board.plan("p");
+        const roomBefore = limit - spent - [...setAside.values()].reduce((sum, one) => sum + one, 0);
+        const known = new Set(setAside.keys());
+        look();
+        const begun = [...setAside].filter(([key]) => !known.has(key)).reduce((sum, [, amount]) => sum + amount, 0);
+        expect(begun).toBeLessThanOrEqual(Math.max(0, roomBefore) + limit * 1e-6);
+        if (what === "raise") {
+          limit += 2;
+          changeBudget(board, "p", { ...NO_BUDGET, usd: limit }, NOW_MS);
+        } else if (what === "crash") {
+          // Rows that were open stay booked with what was set aside; tasks that ran begin again.
+          spent += [...setAside.values()].reduce((sum, one) => sum + one, 0);
+          setAside.clear();
+          board = reopened(board, spent);
+        } else {
+          const [next] = setAside.keys();
+          if (next === undefined) continue;
+          spent += what.cost ?? setAside.get(next) ?? 0;
+          setAside.delete(next);
+          endAt(board, next, what.cost);
+          if (what.cost !== null) coderUses(board, what.cost);
+          expect(budget.reservedFor(next.slice(2)).usd).toBe(0);
+          reconsiderBudget(board, board.plan("p"), NOW_MS);
+        }
       }
-      expect(budget.spent.usd).toBeCloseTo(spent, 6);
-      // Whoever may still start does, or says that it can't.
-      if (start(board).length === 0 && running.length === 0) expect(standingOf(board.plan("p")).counts.ready).toBe(0);
+      // Whoever may still start does, or says that it can't: nobody is left ready while nothing runs.
+      look();
+      if (setAside.size === 0) expect(standingOf(board.plan("p")).counts.ready).toBe(0);
     }),
     { numRuns: 300 },
   );
 });
+
+/** What the next engine makes of the store. */
+function reopened(board: Board, spent: number): Board {
+  const { record, nodes } = board.plan("p");
+  const next = new Board(settingsOf());
+  const tasks = [...nodes.values()].map((node) => structuredClone(node.record));
+  const lengths = new Map(tasks.map((task) => [task.id, 1]));
+  next.addPlan(structuredClone(record), tasks, lengths, { spent: usd(spent) });
+  for (const { id, state } of tasks) {
+    if (state === "running") endAttempt(next, `p/${id}`, { type: "interrupted" }, NOW_MS, 0.5);
+  }
+  return next;
+}
 
 test("a role is expected to use the mean of its latest attempts", () => {
   const uses = new UseTable();

@@ -2,7 +2,7 @@
  * R1, R2: the table of DESIGN section 5 through the engine, with kill -9 in between. The agents' far end is scripted
  * (`fake-claude.mjs`); what it prints at its end is what the real CLI printed for each failure.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
@@ -224,6 +224,35 @@ test("chain: who went to the second provider is with it after kill -9 in the mid
   expect(spent).toMatchObject({ retries: 0, waits: 1, continuations: 1 });
   expect(repo.git("show", "main:whole")).toBe("kept");
   expect(repo.merges()).toEqual({ a: 1 });
+});
+
+/** How the turns of each provider end: the first one's is bad at the decomposition, or in the middle of a question. */
+test.each([
+  [
+    "used up at the goal",
+    (tasks: Fields, answers: Fields) => ({ one: [usedUpUntil(Date.now() + FAR_MS)], two: [tasks, answers] }),
+  ],
+  ["without a key at the goal", (tasks: Fields, answers: Fields) => ({ one: [AUTH], two: [tasks, answers] })],
+  ["used up at the question", (tasks: Fields, answers: Fields) => ({ one: [tasks, USED_UP], two: [answers] })],
+])("chain: the second decomposes the goal and answers questions where the first is %s", async (_, endsOf) => {
+  begin(["one", "two"], {
+    agents: { orchestrator: { provider: ["one", "two"] } },
+    questions: { route: ["orchestrator"] },
+    retry: { circuit: { openSeconds: 3600 } },
+  });
+  const prompt = 'orchestrator ask "Which?" > told';
+  const asks = { id: "asks", title: "Asks", agent: "command", prompt, writes: ["told"] };
+  const answers = [{ id: "q1", answer: "BLUE", why: "the goal says so" }];
+  const ends = endsOf({ structured_output: { tasks: [asks] } }, { structured_output: { answers } });
+  for (const [name, turns] of Object.entries(ends)) {
+    turns.forEach((fields, index) => {
+      const text = JSON.stringify({ ...("result" in fields ? { is_error: true } : {}), ...fields });
+      writeFileSync(join(ground.folder, `home of ${name}`, `answer-${index + 1}.json`), text);
+    });
+  }
+  const { plan } = await repo.call("create_plan", { goal: "Ask", name: "g", start: true });
+  expect(await repo.settled(String(plan))).toBe("succeeded");
+  expect(repo.git("show", "main:told")).toContain("BLUE");
 });
 
 test("chain: a dry run tells it and what is shut; a name that is unknown, twice there, or an empty list is refused with its place", async () => {

@@ -1,5 +1,6 @@
 /** The app as operations see it: its parts, and the questions that several of them ask. */
 import { AppError } from "./errors.ts";
+import { damagedStates } from "./engine/state-folder.ts";
 import { areHooksInstalled } from "./git/hooks.ts";
 import { nearestName } from "./nearest-name.ts";
 import { reconsiderBudget } from "./plan/change-budget.ts";
@@ -294,6 +295,7 @@ export class AppAccess {
   /** True while nothing was ever planned, followed or installed here: then nothing of us need stay. */
   isUnused(): boolean {
     const { plans, followUps } = this.parts.store;
+    if (damagedStates(this.stateFolder).length > 0) return false;
     return plans.isEmpty() && followUps.positions().size === 0 && !areHooksInstalled(this.stateFolder);
   }
 

@@ -18,7 +18,13 @@ import { tryEngineLock, type EngineLock } from "./lock.ts";
 import { HELLO_TIMEOUT_MS, PROTOCOL, type Goodbye } from "./protocol.ts";
 import { mainWorktreeOf } from "./repository-paths.ts";
 import { openSession, type Session, type SessionEngine } from "./session.ts";
-import { ensureStateFolder, removeStateFolder, socketPathToListen, type StateFolder } from "./state-folder.ts";
+import {
+  damagedStates,
+  ensureStateFolder,
+  removeStateFolder,
+  socketPathToListen,
+  type StateFolder,
+} from "./state-folder.ts";
 
 export interface EngineOptions {
   readonly commonDir: string;
@@ -73,7 +79,9 @@ export async function runEngine(options: EngineOptions): Promise<RunningEngine |
   } catch (thrown) {
     log.error("The engine could not start", thrown);
     // Refused (bare, no commit yet) before anything was stored: the reason is told, and nothing stays behind.
-    const isRefused = thrown instanceof AppError && !existsSync(join(folder.path, "state.db"));
+    // A state that was just put aside because it is damaged is all there is of it: it stays.
+    const isStored = existsSync(join(folder.path, "state.db")) || damagedStates(folder.path).length > 0;
+    const isRefused = thrown instanceof AppError && !isStored;
     if (isRefused && lock.isInPlace()) removeStateFolder(folder);
     lock.release();
     throw thrown;

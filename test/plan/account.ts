@@ -4,7 +4,14 @@
  */
 import type { FailureCause } from "../../src/plan/failure-cause.ts";
 import type { TaskChange } from "../../src/plan/journal.ts";
-import { EMPTY_LEDGER, taskKey, type Ledger, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
+import {
+  EMPTY_LEDGER,
+  taskKey,
+  type Ledger,
+  type PlanRecord,
+  type TaskKey,
+  type TaskRecord,
+} from "../../src/plan/records.ts";
 import { isEnded, type Wait } from "../../src/plan/task-state.ts";
 import { blockerOf, shareAFile, type ClaimBook, type Overlap } from "./claim-book.ts";
 import { admits, type ProviderHealthBook } from "./provider-book.ts";
@@ -97,11 +104,12 @@ export class Account {
   // --- attempts ------------------------------------------------------------------------------------------------------
 
   /** Order is checked by `checkStart`, all else here. */
-  start(task: TaskRecord, plan: { readonly target: string; readonly maxConcurrent: number }, nowMs: number): void {
+  start(task: TaskRecord, plan: PlanRecord, nowMs: number): void {
     const { running, done, probes, line, holders } = this.#book;
     const key = taskKey(task);
     const { provider, planId } = task;
     if (running.has(key)) throw new BrokenPromise("once", `${key} was started while it runs`);
+    if (plan.paused) throw new BrokenPromise("paused", `${key} was started while its plan is paused`);
     if (done.has(key)) throw new BrokenPromise("once", `${key} was started again after it was finished`);
     if (this.#book.arrived.has(key)) throw new BrokenPromise("once", `${key} was started after it was merged`);
     const admitted = this.admits(provider, nowMs);
@@ -139,6 +147,7 @@ export class Account {
     const { attempts } = this.spentBy(key);
     this.#spend(key, { attempts: attempts - 1 });
     if (attempts === 1 && task.state === "waiting") this.#book.holders.delete(key);
+    this.#mustBe(task, true, "what never began");
   }
 
   /** An agent that asks waits without a slot, keeps its claims and has spent nothing; its answer goes on in its session. */
@@ -275,7 +284,9 @@ export class Account {
     const { repairs } = this.spentBy(key);
     if (repairs >= this.limits.repairs) return this.#mustBe(task, task.wait?.code === "verify", "too many repairs");
     this.#backToFirst(key, { repairs: repairs + 1 });
-    this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "repair", "a repair");
+    // What somebody let through was another state of the work.
+    const isAsWanted = task.state === "ready" && task.nextTurn.kind === "repair" && !task.isApproved;
+    this.#mustBe(task, isAsWanted, "a repair");
   }
 
   /** An operator's retry opens all ledgers anew; attempts only count up. What was rejected is for the first step. */
@@ -308,8 +319,9 @@ export class Account {
 
   // --- merges --------------------------------------------------------------------------------------------------------
 
-  startMerge(task: TaskRecord, target: string): void {
+  startMerge(task: TaskRecord, { target, paused }: PlanRecord): void {
     const key = taskKey(task);
+    if (paused) throw new BrokenPromise("paused", `${key} is merged while its plan is paused`);
     const { done, arrived, merging } = this.#book;
     if (done.has(key) || arrived.has(key)) throw new BrokenPromise("once", `${key} is merged again`);
     this.#checkAllPassed(task, "is merged");

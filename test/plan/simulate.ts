@@ -28,7 +28,7 @@ import {
   somebodyObeys,
 } from "./simulated-people.ts";
 import { World } from "./simulated-world.ts";
-import { checkAfterLook, checkStates, checkStored } from "./simulation-checks.ts";
+import { checkAfterLook, checkAllHeard, checkStates, checkStored } from "./simulation-checks.ts";
 import { describeTask, makePlan, planIsEdited } from "./simulation-plans.ts";
 import { checkReasons } from "./simulation-reasons.ts";
 
@@ -118,11 +118,11 @@ function look(world: World): void {
   checkStates(world);
   checkAfterLook(world, before);
   if (world.random.chance(0.1)) checkReasons(world);
-  if (world.random.chance(0.1)) checkStored(world);
+  if (world.random.chance(0.06)) checkStored(world);
 }
 
-/** Ordered so that what is usual comes first. */
 function something(world: World): void {
+  if (world.random.chance(0.3) && somethingOfItsMood(world)) return;
   const chance = world.random.next();
   if (chance < 0.62) {
     if (!somethingEnds(world) && !timePassesToNext(world)) somebodyHelpsIfNeeded(world);
@@ -140,6 +140,37 @@ function something(world: World): void {
   else if (chance < 0.985) keyComes(world);
   else if (chance < 0.99) world.changeLimits();
   else world.die();
+}
+
+/** False where nothing is special about this life. */
+function somethingOfItsMood(world: World): boolean {
+  const { mood, random } = world;
+  switch (mood) {
+    case "steered":
+      if (random.chance(0.7)) operatorActs(world);
+      else somebodyObeys(world);
+      return true;
+    case "talkative": {
+      const chance = random.next();
+      if (chance < 0.35) operatorTells(world);
+      else if (chance < 0.6) agentAsks(world);
+      else if (chance < 0.9) questionSettles(world);
+      else personOpens(world);
+      return true;
+    }
+    case "deadly":
+      world.die();
+      return true;
+    case "failing": {
+      const chance = random.next();
+      if (chance < 0.1) keyComes(world);
+      else if (chance < 0.2) checkoutChanges(world);
+      else if (chance < 0.4) somebodyObeys(world);
+      return chance < 0.4;
+    }
+    case "even":
+      return false;
+  }
 }
 
 /** Before the board looked, what is ready still waits for nothing. */
@@ -164,6 +195,7 @@ function endKindly(world: World): number {
     look(world);
     if (isOver(world)) {
       checkStored(world);
+      checkAllHeard(world);
       return steps;
     }
     if (somethingEnds(world) || timePassesToNext(world)) continue;

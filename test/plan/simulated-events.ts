@@ -79,15 +79,18 @@ function randomEnd(world: World, record: TaskRecord): AttemptEnd {
   // Whoever is to wait for an answer was continued by mistake or by a timer: it does not begin.
   const isEarly = world.store.openParked(key).some(({ attempt }) => attempt !== record.ledger.attempts);
   if (isEarly) return { type: "not-started", wait: questionWait(world, key) };
-  const chance = world.isKind ? 0.5 : random.next();
+  const chance = world.isKind ? 0 : random.next();
   if (world.stopping.has(key) && chance < 0.8) return { type: "stopped" };
-  if (chance < 0.6) {
+  if (chance < (world.mood === "failing" ? 0.3 : 0.6)) {
     const isReject = !world.isKind && random.chance(0.3);
     const verdict = isReview ? ({ type: isReject ? "reject" : "approve", words: "x" } as const) : null;
     return { type: "succeeded", hasChanges: random.chance(0.8), message: null, verdict };
   }
-  if (chance < 0.62) return { type: "interrupted" };
-  if (chance < 0.66) return { type: "not-started", wait: random.chance(0.8) ? randomEarlyWait(world, key) : null };
+  if (chance > 0.98) return { type: "interrupted" };
+  // Who asked something had begun.
+  const hasAsked = world.store.questionsOf(key).some(({ attempt }) => attempt === record.ledger.attempts);
+  if (chance > 0.91 && !hasAsked)
+    return { type: "not-started", wait: random.chance(0.5) ? randomEarlyWait(world, key) : null };
   const cause = random.pick(FAILURE_CAUSES);
   return {
     type: "failed",
@@ -182,7 +185,7 @@ function randomMergeEnd(world: World, record: TaskRecord): MergeEnd {
   const { random } = world;
   const key = taskKey(record);
   const chance = world.isKind ? 0 : random.next();
-  if (chance < 0.55) return { type: "merged", sha: "abc" };
+  if (chance < (world.mood === "failing" ? 0.2 : 0.55)) return { type: "merged", sha: "abc" };
   if (chance < 0.6) return { type: "nothing" };
   if (chance < 0.73) return { type: "verify-failed", output: "red", canRepair: random.chance(0.8) };
   if (chance < 0.82) return { type: "again" };

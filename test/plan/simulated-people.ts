@@ -79,6 +79,10 @@ function bookAction(
   goesOn: boolean,
 ): void {
   const { record } = board.node(key);
+  const isDeclined = action === "cancel" && waitBefore === "approval" && record.ledger.attempts === 0;
+  if (isDeclined && record.proposedBy !== null && record.state !== "skipped") {
+    throw new BrokenPromise("consequence", `${key} is ${record.state}, though it was only proposed and declined`);
+  }
   // Somebody who approves vouches for the step that rejected.
   if (action === "approve" && waitBefore === "review") account.pass(record);
   if (action === "release") account.release(key);
@@ -95,7 +99,13 @@ function bookAction(
 export function operatorTells(world: World): void {
   const { random, board, store, account } = world;
   const plan = random.choose(world.plans, ({ record }) => record.id);
-  const named = random.choose(plan?.tasks ?? [], taskKey);
+  // The one that is done already, once more; the one that stands still; any.
+  const chance = random.next();
+  const tasks = plan?.tasks.filter(({ id, state }) => {
+    if (chance < 0.2) return plan.tasks.some(({ spec }) => spec.continues === id);
+    return chance > 0.5 || state === "waiting";
+  });
+  const named = random.choose(tasks ?? [], taskKey);
   if (plan === undefined || named === undefined) return;
   const key = taskKey(named);
   world.open(plan.record.id);
@@ -148,12 +158,8 @@ export function keyComes(world: World): void {
 
 /** Somebody looks at a task that stands still and types in what its `why` names. */
 export function somebodyObeys(world: World): void {
-  const told = [...world.tasks()].flatMap((task) => {
-    if (task.state === "running" || task.state === "succeeded") return [];
-    const { command } = explainTask(world.board, taskKey(task), world.nowMs);
-    return command === null ? [] : [{ task, command }];
-  });
-  const chosen = world.random.choose(told, ({ task }) => taskKey(task));
+  const still = [...world.tasks()].filter(({ state }) => state !== "running" && state !== "succeeded");
+  const chosen = world.random.choose(waysOut(world, still), ({ task }) => taskKey(task));
   if (chosen !== undefined) obey(world, chosen.command);
 }
 
@@ -161,15 +167,23 @@ export function somebodyObeys(world: World): void {
 export function somebodyHelps(world: World): void {
   checkIdle(world);
   const open = [...world.tasks()].filter((task) => !isEnded(task.state) && task.state !== "blocked");
-  const told = open.flatMap((task) => {
-    const { command } = explainTask(world.board, taskKey(task), world.nowMs);
-    return command === null ? [] : [{ task, command }];
-  });
-  const chosen = world.random.choose(told, ({ task }) => taskKey(task));
+  const chosen = world.random.choose(waysOut(world, open), ({ task }) => taskKey(task));
   if (chosen === undefined) throw new BrokenPromise("no deadlock", "nothing runs, no timer, and nobody to ask");
   if (world.isKind || world.random.chance(0.7)) return obey(world, chosen.command);
   world.note(() => `  operator: cancel ${taskKey(chosen.task)}`);
   control(world, "cancel", taskKey(chosen.task));
+}
+
+/** The commands that are named for tasks; none for one that others hold up. */
+function waysOut(world: World, tasks: readonly TaskRecord[]): { task: TaskRecord; command: string }[] {
+  return tasks.flatMap((task) => {
+    const key = taskKey(task);
+    const { command } = explainTask(world.board, key, world.nowMs);
+    if (command === null) return [];
+    // The other way out, which its message names.
+    const isApproved = task.wait?.code === "review" && world.random.chance(0.5);
+    return [{ task, command: isApproved ? `orchestrator approve ${key}` : command }];
+  });
 }
 
 /** Types in the command just as it was told. It must be possible, and it must change something. */
@@ -178,22 +192,21 @@ function obey(world: World, command: string): void {
   const [, action = "", name = ""] = /orchestrator (\S+) (\S+)[^;]*$/.exec(command) ?? [];
   if (action === "answer") return questionSettles(world, name);
   if (!TASK_ACTIONS.some((known) => known === action)) throw new BrokenPromise("why", `"${command}" is no command`);
-  const before = stateOf(world);
+  const before = world.written;
+  const paused = pausedPlans(world);
   try {
     control(world, action as TaskAction, name);
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== "TASK_STATE") throw thrown;
     throw new BrokenPromise("why", `"${command}" is refused: ${thrown.message}`);
   }
-  if (stateOf(world) === before) throw new BrokenPromise("why", `"${command}" changed nothing`);
+  if (world.written === before && pausedPlans(world) === paused) {
+    throw new BrokenPromise("why", `"${command}" changed nothing`);
+  }
 }
 
-function stateOf({ store }: World): string {
-  return JSON.stringify([
-    [...store.rows.tasks.values()],
-    [...store.rows.plans.values()],
-    [...store.rows.health.values()],
-  ]);
+function pausedPlans({ plans }: World): string {
+  return plans.flatMap(({ record }) => (record.paused ? [record.id] : [])).join();
 }
 
 /** Whether all that is left is done, lost or blocked. */

@@ -27,10 +27,15 @@ export interface SimulatedPlan {
 export type Cause =
   { readonly type: "look" } | { readonly type: "people" } | { readonly type: "end"; readonly key: TaskKey };
 
+const MOODS = ["even", "even", "steered", "talkative", "deadly", "failing"] as const;
+export type Mood = (typeof MOODS)[number];
+
 const PEOPLE: Cause = { type: "people" };
 
 export class World {
   readonly life: Life;
+  /** What happens oftener in this life than in others: what needs several such things close together is rare else. */
+  readonly mood: Mood;
   readonly settings: BoardSettings;
   readonly account: Account;
   readonly store = new SimulatedStore();
@@ -42,6 +47,8 @@ export class World {
   nowMs = 1_000_000_000;
   nextOrdinal = 0;
   starts = 0;
+  /** Rows that were written so far. */
+  written = 0;
   /** Of the step that is being lived. */
   random: SeededRandom;
   /** From here on nothing bad happens any more. */
@@ -69,6 +76,7 @@ export class World {
       repairs: maxRepairs,
     });
     this.board = new Board(this.settings);
+    this.mood = random.pick(MOODS);
   }
 
   /** A line of the history. A function, because most lives are never told. */
@@ -113,6 +121,7 @@ export class World {
       this.store.saveHealth(health);
       count += 1;
     }
+    this.written += count;
     return count;
   }
 
@@ -203,7 +212,7 @@ export class World {
       case "merge":
         if (task.wish !== null) throw new BrokenPromise("wishes", `${key} is merged, though it was to ${task.wish}`);
         this.note(() => `    merges ${key}`);
-        this.account.startMerge(task, this.planOf(task).record.target);
+        this.account.startMerge(task, this.planOf(task).record);
         return;
     }
   }

@@ -4,18 +4,29 @@ import { claimsOverlap } from "../../src/plan/claims.ts";
 import { standingOf } from "../../src/plan/explain.ts";
 import type { TaskChange } from "../../src/plan/journal.ts";
 import type { TaskNode } from "../../src/plan/node.ts";
-import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
+import { taskKey, type TaskKey, type TaskRecord, type TaskSpec } from "../../src/plan/records.ts";
 import { BrokenPromise } from "./account.ts";
 import type { Cause, World } from "./simulated-world.ts";
 
 /** Order: what a task depends on is done, or its failure mode lets it go on. */
 export function checkStart(world: World, task: TaskRecord): void {
+  checkChain(world, task);
   // What has begun goes on, also when somebody opened a soft dependency again meanwhile.
   if (task.ledger.attempts > 1) return;
   for (const dependency of dependenciesOf(world, task)) {
     if (isDone(dependency)) continue;
     throw new BrokenPromise("order", `${taskKey(task)} started while ${dependency.id} is ${dependency.state}`);
   }
+}
+
+/** One that continues another has its folder and its conversation: the two never run beside each other. */
+function checkChain(world: World, task: TaskRecord): void {
+  const { tasks } = world.planOf(task);
+  const find = (id: string) => tasks.find((other) => other.id === id)?.spec ?? null;
+  const first = firstOf(task.spec, find);
+  const other = tasks.find((one) => one !== task && one.state === "running" && firstOf(one.spec, find) === first);
+  if (other === undefined) return;
+  throw new BrokenPromise("chain", `${taskKey(task)} starts in the folder of ${first}, where ${other.id} runs`);
 }
 
 /** Failures stay apart: what one task's end changes are itself, those behind it, and who waited for its claim. */
@@ -62,6 +73,14 @@ function checkHeard(world: World, key: TaskKey): void {
   if (message !== undefined) throw new BrokenPromise("mail", `${key} is done without message ${message.number}`);
   const [answer] = world.store.unheardAnswers(key);
   if (answer !== undefined) throw new BrokenPromise("answers", `${key} is done without the answer to ${answer.id}`);
+}
+
+/** At the end: what nobody heard was said to a task that was given up or lost, and is there for whoever opens it. */
+export function checkAllHeard(world: World): void {
+  for (const { task, number, isDelivered } of world.store.rows.messages) {
+    if (isDelivered || world.store.rows.told.get(task) !== "succeeded") continue;
+    throw new BrokenPromise("mail", `message ${number} came to ${task} when that was done, and nobody will hear it`);
+  }
 }
 
 /** After every commit: the board's counts are the truth, who is told as running runs, and states follow the edges. */
@@ -250,4 +269,10 @@ function isDone({ state, spec }: TaskRecord): boolean {
 
 function isLost({ state, spec }: TaskRecord): boolean {
   return (state === "failed" || state === "cancelled") && spec.onFailure === "hard";
+}
+
+/** The task that a chain began with. */
+function firstOf(spec: TaskSpec, find: (id: string) => TaskSpec | null): string {
+  const before = spec.continues === null ? null : find(spec.continues);
+  return before === null ? (spec.continues ?? spec.id) : firstOf(before, find);
 }

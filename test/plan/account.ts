@@ -12,9 +12,10 @@ import {
   type TaskKey,
   type TaskRecord,
 } from "../../src/plan/records.ts";
-import { isEnded, type Wait } from "../../src/plan/task-state.ts";
-import { blockerOf, shareAFile, type ClaimBook, type Overlap } from "./claim-book.ts";
-import { admits, type ProviderHealthBook } from "./provider-book.ts";
+import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
+import { emptyBook, type Book } from "./book.ts";
+import { blockerOf, shareAFile, type Overlap } from "./claim-book.ts";
+import { admits } from "./provider-book.ts";
 
 export class BrokenPromise extends Error {
   /** The promise's name, so that a smaller life that breaks the same one can be told from another bug. */
@@ -35,27 +36,6 @@ export interface Limits {
   readonly repairs: number;
 }
 
-/** Plain values, so that what was never committed can be taken back. */
-export interface Book extends ClaimBook {
-  /** Tasks that the store tells as running, with whose slot each has. */
-  running: Map<TaskKey, { readonly planId: string; readonly provider: string }>;
-  /** Those of them whose agent was really started. */
-  launched: Set<TaskKey>;
-  /** The merge under way, for each target. */
-  merging: Map<string, TaskKey>;
-  /** Merges that are in their target, whether anybody knows it or not. */
-  arrived: Set<TaskKey>;
-  done: Set<TaskKey>;
-  probes: Map<string, TaskKey>;
-  spent: Map<TaskKey, Ledger>;
-  /** How many steps of its workflow each task has behind it; all of them before it may merge. */
-  passed: Map<TaskKey, number>;
-  /** Tasks whose last reject waits for a person. */
-  rejected: Set<TaskKey>;
-  waits: Map<TaskKey, Wait>;
-  health: ProviderHealthBook;
-}
-
 const SPENDS_A_RETRY: ReadonlySet<FailureCause> = new Set(["transient", "rate-limit", "stalled", "crashed"]);
 const SPENDS_A_FRESH_SESSION: ReadonlySet<FailureCause> = new Set(["context-overflow", "no-result"]);
 const SPENDS_A_CONTINUATION: ReadonlySet<FailureCause> = new Set(["turn-limit", "engine-crash"]);
@@ -70,23 +50,12 @@ const WAITS_FREELY: ReadonlySet<FailureCause> = new Set([
   "invalid-request",
 ]);
 
+/** What a person must put right at one provider, while another may do. */
+const NEEDS_PERSON_THERE: ReadonlySet<string> = new Set(["auth", "billing", "spawn-failed"]);
+
 export class Account {
   readonly limits: Limits;
-  #book: Book = {
-    running: new Map(),
-    launched: new Set(),
-    merging: new Map(),
-    arrived: new Set(),
-    done: new Set(),
-    holders: new Map(),
-    line: new Map(),
-    probes: new Map(),
-    spent: new Map(),
-    passed: new Map(),
-    rejected: new Set(),
-    waits: new Map(),
-    health: new Map(),
-  };
+  #book: Book = emptyBook();
 
   constructor(limits: Limits) {
     this.limits = limits;
@@ -112,14 +81,13 @@ export class Account {
     if (plan.paused) throw new BrokenPromise("paused", `${key} was started while its plan is paused`);
     if (done.has(key)) throw new BrokenPromise("once", `${key} was started again after it was finished`);
     if (this.#book.arrived.has(key)) throw new BrokenPromise("once", `${key} was started after it was merged`);
-    const admitted = this.admits(provider, nowMs);
-    if (admitted === "nobody") throw new BrokenPromise("gate", `${key} was started while ${provider} is shut`);
-    if (admitted === "one") {
-      const other = probes.get(provider);
-      if (other !== undefined) throw new BrokenPromise("gate", `${key} probes ${provider} beside ${other}`);
-      probes.set(provider, key);
-    }
     this.#checkStep(task);
+    const chosen = this.#providerFor(task, nowMs);
+    if (chosen === undefined)
+      throw new BrokenPromise("gate", `${key} was started on ${provider}, which lets nobody through`);
+    if (provider !== chosen) throw new BrokenPromise("lists", `${key} runs on ${provider}, not ${chosen}`);
+    if (this.admits(provider, nowMs) === "one") probes.set(provider, key);
+    this.#goTo(task, provider);
     this.#checkOvertaking(task, plan.target);
     running.set(key, { planId, provider });
     this.#checkBounds(key, plan.maxConcurrent);
@@ -142,12 +110,15 @@ export class Account {
     for (const [provider, probe] of probes) if (probe === key) probes.delete(provider);
   }
 
-  notStarted(task: TaskRecord): void {
+  /** `code`: what it waits for, null for nothing; an operator's pause comes before it. */
+  notStarted(task: TaskRecord, code: WaitCode | null): void {
     const key = taskKey(task);
     const { attempts } = this.spentBy(key);
     this.#spend(key, { attempts: attempts - 1 });
-    if (attempts === 1 && task.state === "waiting") this.#book.holders.delete(key);
-    this.#mustBe(task, true, "what never began");
+    const goesElsewhere = code !== null && this.#ruleOut(task, code);
+    if (attempts === 1 && (task.state === "waiting" || goesElsewhere)) this.#book.holders.delete(key);
+    const isAsWanted = goesElsewhere ? task.state === "ready" : code === null || task.wait?.code === code;
+    this.#mustBe(task, isAsWanted, "what never began");
   }
 
   /** An agent that asks waits without a slot, keeps its claims and has spent nothing; its answer goes on in its session. */
@@ -187,6 +158,9 @@ export class Account {
     }
     // Whether there is room for another attempt is asked before its start.
     if (cause === "budget") return this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "again", cause);
+    if (cause === "usage-limit") this.#spend(key, { waits: spent.waits + 1 });
+    const goesElsewhere = cause === "usage-limit" ? this.#list(task).length > 1 : this.#ruleOut(task, cause);
+    if (goesElsewhere) return this.#mustBe(task, task.state === "ready", `${cause} of one of its providers`);
     if (WAITS_FREELY.has(cause)) return this.#mustBe(task, task.wait?.code === cause, cause);
     if (cause === "cancelled") return this.#mustBe(task, task.state === "cancelled", cause);
     this.#mustBe(task, isEnd, cause);
@@ -215,11 +189,69 @@ export class Account {
   /** What keeps a ready task from starting now, in one word; null: nothing. */
   obstacleTo(task: TaskRecord, plan: { readonly paused: boolean; readonly maxConcurrent: number }, nowMs: number) {
     if (plan.paused) return "paused";
-    const admitted = this.admits(task.provider, nowMs);
-    if (admitted === "nobody" || (admitted === "one" && this.#book.probes.has(task.provider))) return "gate";
+    const provider = this.#providerFor(task, nowMs);
+    if (provider === undefined) return "gate";
     if (this.runningIn(task.planId) >= plan.maxConcurrent) return "plan";
-    if (this.runningOf(task.provider) >= (this.limits.providers.get(task.provider) ?? Infinity)) return "provider";
+    if (this.runningOf(provider) >= (this.limits.providers.get(provider) ?? Infinity)) return "provider";
     return this.#book.running.size >= this.limits.agents ? "engine" : null;
+  }
+
+  // --- providers -----------------------------------------------------------------------------------------------------
+
+  /** A task that is new, or whose text is. */
+  learn(task: TaskRecord): void {
+    for (const [step, { provider, otherProviders = [] }] of task.workflow.steps.entries()) {
+      this.#book.lists.set(`${taskKey(task)} ${step}`, [provider, ...otherProviders]);
+    }
+  }
+
+  /** The providers that may serve the task at its step, those that need a person left out. */
+  candidatesOf(task: TaskRecord): readonly string[] {
+    const list = this.#list(task);
+    const left = list.filter((name) => !this.#book.ruledOut.get(taskKey(task))?.includes(name));
+    return list.length === 1 || left.length === 0 ? list.slice(0, 1) : left;
+  }
+
+  /** All that its step may run on; the last one's where each was passed. */
+  providersOf(task: TaskRecord): readonly string[] {
+    const key = taskKey(task);
+    const step = Math.min(this.passedBy(key), task.workflow.steps.length - 1);
+    return this.#book.lists.get(`${key} ${step}`) ?? [];
+  }
+
+  /** Somebody has acted: what was ruled out, or `only` that, may be tried again. */
+  letIn(key: TaskKey, only: string | null): void {
+    const { ruledOut } = this.#book;
+    ruledOut.set(key, only === null ? [] : (ruledOut.get(key) ?? []).filter((name) => name !== only));
+  }
+
+  /** The first that lets it through. */
+  #providerFor(task: TaskRecord, nowMs: number): string | undefined {
+    return this.candidatesOf(task).find((name) => {
+      const admitted = this.admits(name, nowMs);
+      return admitted === "all" || (admitted === "one" && !this.#book.probes.has(name));
+    });
+  }
+
+  /** Who went elsewhere stays there. */
+  #goTo(task: TaskRecord, provider: string): void {
+    const others = this.#list(task).filter((name) => name !== provider);
+    this.#book.lists.set(`${taskKey(task)} ${task.step}`, [provider, ...others]);
+  }
+
+  #list(task: TaskRecord): readonly string[] {
+    return this.#book.lists.get(`${taskKey(task)} ${task.step}`) ?? [];
+  }
+
+  /** True when another of its providers can serve it. */
+  #ruleOut(task: TaskRecord, code: string): boolean {
+    const list = this.#list(task);
+    const [current = ""] = list;
+    const key = taskKey(task);
+    const out = [...(this.#book.ruledOut.get(key) ?? []), current];
+    if (!NEEDS_PERSON_THERE.has(code) || list.every((name) => out.includes(name))) return false;
+    this.#book.ruledOut.set(key, out);
+    return true;
   }
 
   #checkBounds(key: TaskKey, maxConcurrent: number): void {
@@ -305,9 +337,6 @@ export class Account {
     const passed = this.passedBy(key);
     if (task.step !== passed)
       throw new BrokenPromise("steps", `${key} starts step ${task.step} after ${passed} were passed`);
-    const provider = task.workflow.steps[passed]?.provider;
-    if (task.provider !== provider)
-      throw new BrokenPromise("steps", `${key} runs on ${task.provider}, not ${provider}`);
   }
 
   /** Nothing merges or counts as done before each of its steps has passed it as it is. */
@@ -401,7 +430,15 @@ export class Account {
     const found = `${task.state}${task.wait === null ? "" : ` (${task.wait.code})`}, next turn ${task.nextTurn.kind}`;
     if (!isAsExpected) throw new BrokenPromise("consequence", `${key} is ${found} after ${because}`);
     const spent = this.spentBy(key);
-    for (const name of ["attempts", "retries", "continuations", "freshSessions", "repairs", "rounds"] as const) {
+    for (const name of [
+      "attempts",
+      "retries",
+      "continuations",
+      "freshSessions",
+      "repairs",
+      "rounds",
+      "waits",
+    ] as const) {
       if (task.ledger[name] === spent[name]) continue;
       throw new BrokenPromise(
         "ledgers",

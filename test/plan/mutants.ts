@@ -323,7 +323,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "outcomes.ts",
     from: `board.endProbe(node);`,
     to: ``,
-    promises: ["wakes", "why"],
+    promises: ["wakes", "why", "lists"],
   },
   {
     name: "deadlock: a line of waiting claims is not asked again after a restart",
@@ -351,7 +351,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "places.ts",
     from: `if (isEnded(state) || state === "blocked" || state === "pending") return true;`,
     to: `if (isEnded(state) || state === "blocked" || state === "pending" || state === "waiting") return true;`,
-    promises: ["claims", "restored", "wakes"],
+    promises: ["claims", "restored", "wakes", "why"],
   },
   {
     name: "claims: a failed task keeps them",
@@ -408,6 +408,27 @@ export const MUTANTS: readonly Mutant[] = [
     from: `health.isResetUnknown = !isKnown;`,
     to: `health.isResetUnknown = true;`,
     promises: ["wakes"],
+  },
+  {
+    name: "lists: a task does not go to the next provider of its list",
+    file: "provider-choice.ts",
+    from: `return candidates.find((name) => letsThrough(providers, name, nowMs)) ?? null;`,
+    to: `return candidates.slice(0, 1).find((name) => letsThrough(providers, name, nowMs)) ?? null;`,
+    promises: ["wakes", "why"],
+  },
+  {
+    name: "lists: a provider that needs a person is tried all the same",
+    file: "provider-choice.ts",
+    from: `.filter((name) => !task.ruledOut.includes(name));\n  return left`,
+    to: `;\n  return left`,
+    promises: ["lists", "gate"],
+  },
+  {
+    name: "lists: who went elsewhere comes back at once",
+    file: "provider-choice.ts",
+    from: `one === step ? { ...step, provider, otherProviders: others } : one`,
+    to: `one === step && others.length > 9 ? { ...step, provider, otherProviders: others } : one`,
+    promises: ["lists", "gate", "wakes", "no bug"],
   },
   {
     name: "gate: waits between probes do not grow",
@@ -512,7 +533,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "tell.ts",
     from: `return node.isMergeActive ? followUp(node, message) : callBack(board, node);`,
     to: `return node.isMergeActive ? followUp(node, message) : { type: "kept", node };`,
-    promises: ["mail"],
+    promises: ["mail", "steps"],
   },
   {
     name: "questions: an answer that is there already does not let its asker go on",

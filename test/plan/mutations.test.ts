@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MUTANTS, type Mutant } from "./mutants.ts";
+import type * as Shrink from "./shrink.ts";
 import type * as Simulate from "./simulate.ts";
 
 /** Every mutant must be caught within so many lives: chance needs some. */
@@ -34,6 +35,25 @@ describe("the simulation catches", () => {
       const broken = firstBroken(await load(`mutant-${index}`, mutant));
       expect(mutant.promises).toContain(broken ?? "nothing");
     });
+  }
+});
+
+test("what is caught is told small: the few tasks and steps that it needs, and it repeats", async () => {
+  for (const name of ["bounds: one agent more than the plan's limit", "mail: what was said during a turn"]) {
+    const mutant = MUTANTS.find((one) => one.name.startsWith(name)) ?? null;
+    expect(mutant).not.toBeNull();
+    const place = `small ${name.slice(0, 4)}`;
+    const { simulate, isBroken } = await load(place, mutant);
+    const { shrink } = (await import(pathToFileURL(join(folder, place, "test/plan/shrink.ts")).href)) as typeof Shrink;
+    let found = simulate(1);
+    for (let seed = 2; !isBroken(found) && seed <= MOST_SEEDS; seed += 1) found = simulate(seed);
+    if (!isBroken(found)) throw new Error("nothing was caught");
+    const small = shrink(found);
+    expect(small.promise).toBe(found.promise);
+    expect(small.life.plans.flatMap((plan) => plan.tasks).length).toBeLessThanOrEqual(3);
+    expect(small.life.steps.length).toBeLessThanOrEqual(8);
+    expect(small.history.length).toBeLessThanOrEqual(60);
+    expect(shrink(found).history).toEqual(small.history);
   }
 });
 

@@ -26,6 +26,7 @@ import {
   personOpens,
   somebodyHelps,
   somebodyObeys,
+  somebodyReopens,
 } from "./simulated-people.ts";
 import { World } from "./simulated-world.ts";
 import { checkAfterLook, checkAllHeard, checkStates, checkStored } from "./simulation-checks.ts";
@@ -166,7 +167,8 @@ function somethingOfItsMood(world: World): boolean {
       if (chance < 0.1) keyComes(world);
       else if (chance < 0.2) checkoutChanges(world);
       else if (chance < 0.4) somebodyObeys(world);
-      return chance < 0.4;
+      else if (chance < 0.5) somebodyReopens(world);
+      return chance < 0.5;
     }
     case "even":
       return false;

@@ -48,7 +48,9 @@ function bookMeaning(
   hasMail: boolean,
 ): void {
   const key = taskKey(record);
-  if (end.type === "not-started") account.notStarted(record);
+  if (end.type === "not-started") {
+    account.notStarted(record, wish === "pause" ? "paused" : wish === null ? (end.wait?.code ?? null) : null);
+  }
   if (wish === "cancel" || wish === "skip") {
     const expected = wish === "cancel" ? "cancelled" : "skipped";
     if (record.state === expected) return;

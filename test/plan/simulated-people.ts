@@ -13,7 +13,7 @@ import { handToPerson } from "../../src/plan/hand-over-to-person.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
 import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
 import { tellTask } from "../../src/plan/tell.ts";
-import { BrokenPromise } from "./account.ts";
+import { BrokenPromise, type Account } from "./account.ts";
 import { bookMended } from "./provider-book.ts";
 import { questionSettles } from "./simulated-events.ts";
 import { growPlan } from "./simulation-plans.ts";
@@ -89,8 +89,13 @@ function bookAction(
   if (action !== "retry" || record.state === "running") return;
   // A retry of one that goes already is done: it spends nothing and gives nothing back.
   if (!goesOn) account.retry(key, waitBefore === "verify");
-  const provider = record.workflow.steps[account.passedBy(key)]?.provider ?? record.provider;
-  bookMended(account.book.health, provider, nowMs, false);
+  letAllIn(account, record, nowMs);
+}
+
+/** A retry says that whatever could serve the task is well again. */
+function letAllIn(account: Account, record: TaskRecord, nowMs: number): void {
+  account.letIn(taskKey(record), null);
+  for (const provider of account.providersOf(record)) bookMended(account.book.health, provider, nowMs, false);
 }
 
 // --- what is said ------------------------------------------------------------------------------------------------------
@@ -123,7 +128,7 @@ export function operatorTells(world: World): void {
       if (told.type === "opened") {
         account.startOver(taskKey(record));
         account.retry(taskKey(record), false);
-        bookMended(account.book.health, record.provider, world.nowMs, false);
+        letAllIn(account, record, world.nowMs);
       }
       if (told.type === "called-back" || record.step === 0) account.startOver(taskKey(record));
     }),
@@ -149,7 +154,8 @@ export function keyComes(world: World): void {
   const provider = random.pick(["alpha", "beta"]);
   world.note(() => `  another key for ${provider} comes`);
   world.commit({ type: "people" }, () => {
-    const woken = tryNewKey(board, ({ record }) => record.provider === provider, nowMs);
+    const woken = tryNewKey(board, (_, name) => name === provider, nowMs);
+    for (const key of woken) account.letIn(key, provider);
     if (woken.length > 0) bookMended(account.book.health, provider, nowMs, true);
   });
 }
@@ -161,6 +167,17 @@ export function somebodyObeys(world: World): void {
   const still = [...world.tasks()].filter(({ state }) => state !== "running" && state !== "succeeded");
   const chosen = world.random.choose(waysOut(world, still), ({ task }) => taskKey(task));
   if (chosen !== undefined) obey(world, chosen.command);
+}
+
+/** Somebody opens a task again beside whose failure another one went on, which is on its way by now. */
+export function somebodyReopens(world: World): void {
+  const isGoingOnWithout = ({ id, planId, state }: TaskRecord): boolean =>
+    (state === "failed" || state === "cancelled") &&
+    world.plan(planId).tasks.some((other) => other.state === "running" && other.spec.dependsOn.includes(id));
+  const task = world.random.choose([...world.tasks()].filter(isGoingOnWithout), taskKey);
+  if (task === undefined) return;
+  world.note(() => `  operator: retry ${taskKey(task)}`);
+  control(world, "retry", taskKey(task));
 }
 
 /** Nothing moves and nothing will: each open task leads to a command, and one of them is typed in. */

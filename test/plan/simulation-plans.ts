@@ -17,6 +17,15 @@ import { SeededRandom } from "./seeded-random.ts";
 import type { SimulatedPlan, World } from "./simulated-world.ts";
 
 const GLOBS = Object.keys(FILES_OF);
+/** Where a step may run, in the order of preference. */
+const PROVIDERS: readonly [string[], ...string[][]] = [
+  ["alpha"],
+  ["alpha"],
+  ["beta"],
+  ["beta"],
+  ["alpha", "beta"],
+  ["beta", "alpha", "gamma"],
+];
 /** A plan that has grown to this many tasks grows no more. */
 const MOST_TASKS = 50;
 
@@ -48,6 +57,7 @@ export function makePlan(world: World, { id, seed, tasks: parts }: LifePlan): Si
 function makeTask(world: World, planId: string, { spec, workflow }: NewTask, proposedBy: string | null = null) {
   const task = newTask(planId, world.nextOrdinal, spec, workflow, proposedBy);
   world.nextOrdinal += 1;
+  world.account.learn(task);
   return task;
 }
 
@@ -67,15 +77,17 @@ function randomTask(life: Life, random: SeededRandom, id: string, earlier: reado
   const retries = random.chance(0.3) ? { retries: random.below(2) } : {};
   const modes = has("modes") ? { onFailure, merge, priority, ...retries } : {};
   const spec = normalizeTask({ id, prompt: "x", dependsOn: dependsOn.map((task) => task.id), ...claims, ...modes });
-  return { spec, workflow: randomWorkflow(random, has("workflows")) };
+  return { spec, workflow: randomWorkflow(random, has("workflows"), has("lists")) };
 }
 
 /** One step for most; else later ones that judge, on providers of their own. */
-function randomWorkflow(random: SeededRandom, hasSteps: boolean): Workflow {
+function randomWorkflow(random: SeededRandom, hasSteps: boolean, hasLists: boolean): Workflow {
   const isSingle = random.chance(0.6);
   const count = isSingle || !hasSteps ? 1 : 2 + random.below(2);
   const steps = Array.from({ length: count }, (_, index): Step => {
-    return { agent: `role${index}`, provider: random.pick(["alpha", "beta"]), prompt: null };
+    const [provider = "", ...others] = random.pick(PROVIDERS);
+    const list = hasLists && others.length > 0 ? { otherProviders: others } : {};
+    return { agent: `role${index}`, provider, ...list, prompt: null };
   });
   return { steps, maxRounds: random.below(3) };
 }
@@ -184,6 +196,7 @@ function rewire(world: World, plan: SimulatedPlan): void {
       const provider = wanted.workflow.steps[0]?.provider ?? "";
       Object.assign(task, { spec: wanted.spec, workflow: wanted.workflow, step: 0, provider });
       world.account.startOver(taskKey(task));
+      world.account.learn(task);
       return true;
     },
     added,
@@ -207,7 +220,7 @@ export function describeTask({ spec, workflow }: TaskRecord): string {
     priority === 0 ? null : `priority ${priority}`,
     retries === null ? null : `${retries} retries`,
     continues === null ? null : `continues ${continues}`,
-    `on ${workflow.steps.map(({ provider }) => provider).join(" → ")}`,
+    `on ${workflow.steps.map(({ provider, otherProviders = [] }) => [provider, ...otherProviders].join("|")).join(" → ")}`,
     workflow.steps.length === 1 ? null : `${workflow.maxRounds} rounds`,
   ];
   return `${id} (${parts.filter((part) => part !== null).join(", ")})`;

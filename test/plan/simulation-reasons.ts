@@ -37,7 +37,9 @@ function whatIsWrong(world: World, task: TaskRecord, why: Explanation): string |
       if (obstacle === "paused") return why.command === null ? "no command is named" : null;
       // All that is left ends by itself: a slot when who has it ends, a gate by time or by its probe.
       if (obstacle !== "gate") return account.book.running.size > 0 ? null : "nobody has a slot";
-      return why.untilMs !== null || account.book.probes.has(task.provider) ? null : "no time is told";
+      return why.untilMs !== null || account.candidatesOf(task).some((name) => account.book.probes.has(name))
+        ? null
+        : "no time is told";
     }
     case "merging":
       if (plan.paused && why.code === "paused") return null;

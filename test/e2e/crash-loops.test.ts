@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { commandLine, everyPid, isAlive, kill, processesOf, quoted, until } from "./engine-support.ts";
+import { commandLine, everyPid, isAlive, kill, processesNaming, processesOf, quoted, until } from "./engine-support.ts";
 import { FaultScene, inScene } from "./fault-scene.ts";
 
 class Loop extends FaultScene {
@@ -194,3 +194,47 @@ test.concurrent("S3: many that find the engine dead at once start one, which goe
     expect(existsSync(join(repo.stateDir, "engine.json"))).toBe(true);
   });
 });
+
+test.concurrent("3: a claim that a waiting task holds is held over the engine's death", async () => {
+  await inScene(new Loop(), async (scene) => {
+    const { repo, ground } = scene;
+    await repo.submit("p", [
+      { id: "a", prompt: `${scene.trace("a")}; mkdir -p src; echo a > src/a.txt`, writes: ["src/**"], merge: "manual" },
+      { id: "b", prompt: `${scene.trace("b")}; mkdir -p src; echo b > src/b.txt`, writes: ["src/b.txt"] },
+    ]);
+    await repo.untilState("p/a", "waiting:manual-merge");
+    await repo.untilState("p/b", "waiting:lock");
+    await repo.killEngine();
+    await scene.restart();
+    // A look that would let it start has been taken when something else has run.
+    await repo.submit("other", [{ id: "c", prompt: "echo c > c.txt" }]);
+    expect(await repo.settled("other")).toBe("succeeded");
+    expect(await repo.states("p")).toEqual({ a: "waiting:manual-merge", b: "waiting:lock" });
+    expect(ground.trace("b")).toEqual([]);
+    await repo.control("merge", { task: "p/a" });
+    expect(await repo.settled("p")).toBe("succeeded");
+    expect(repo.merges()).toEqual({ a: 1, b: 1, c: 1 });
+    for (const id of ["a", "b"]) expect(ground.trace(id)).toHaveLength(1);
+  });
+});
+
+test.concurrent(
+  "B7: what hid while the engine lived is ended with it: own session, no environment, its parent gone",
+  async () => {
+    await inScene(new Loop(), async (scene) => {
+      const { repo, ground } = scene;
+      const seconds = `86397.${process.pid}${Math.floor(Math.random() * 1e9)}`;
+      const gone = quoted(join(ground.traces, "gone"));
+      // Its parent lives until the engine has looked at least twice, then nothing but what was seen leads to it.
+      const hidden = `( setsid env -i "$(command -v sleep)" ${seconds} & sleep 3; echo x > ${gone} ) &`;
+      await repo.submit("p", [{ id: "a", prompt: `${hidden}\nsleep ${seconds}` }]);
+      await until(
+        "its parent is gone",
+        () => ground.trace("gone").length > 0 && processesNaming(`sleep ${seconds}`).length > 1,
+      );
+      repo.closeClients();
+      await repo.killEngine();
+      await until("nothing is left", () => processesNaming(seconds).length === 0);
+    });
+  },
+);

@@ -1,143 +1,76 @@
-// Breaks one promise of recovery at a time, in a build of its own, and sees that crash-points.test.ts says so: a test
-// that catches nothing proves nothing. `npm run build && node test/e2e/crash-mutations.js [WORD]`: all, or those whose
-// name has the word. Ends with 1 when one is not caught. Some five minutes.
-import { spawnSync } from "node:child_process";
+// Breaks one promise of recovery at a time, in a build of its own, and sees who says so: the lives that die at crash
+// points (`points`), and those in which engine, guard and agents are really killed (`kills`). A test that catches
+// nothing proves nothing. `npm run build && node test/e2e/crash-mutations.js [WORD]`: all, or those whose name has the
+// word. Prints a table of mutant × what was to catch it; ends with 1 when something did not. Part of `check:all`.
+import { spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { makeFaultBuild, removeFaultBuild } from "../tools/fault-build.js";
+import { MUTANTS } from "./mutants.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
+const word = process.argv[2] ?? "";
+const chosen = MUTANTS.filter(({ name }) => name.includes(word));
+/** @type {{ name: string, results: { catcher: string, isCaught: boolean, seconds: number, output: string }[] }[]} */
+const rows = [];
+const waiting = [...chosen];
 
-/** `changes`: in the built files. `lives`: which tests are to see it. */
-const MUTANTS = [
-  {
-    name: "an attempt that was open is not ended",
-    changes: [{ file: "scheduler/recover.js", from: `record.state !== "running"`, to: `true` }],
-    lives: "attempt-pid-written:3$",
-  },
-  {
-    name: "a merge is not looked up on the target",
-    changes: [
-      {
-        file: "scheduler/has-arrived.js",
-        from: `return (await repository.resolve(sha)) !== null &&`,
-        to: `return false &&`,
-      },
-    ],
-    lives: "everything is done once merge-target-moved:2",
-  },
-  {
-    name: "a merge under way is taken for one that arrived: outcome before effect",
-    changes: [{ file: "scheduler/recover.js", from: `await hasArrived(parts, merge.candidateSha, tip)`, to: `true` }],
-    lives: "everything is done once merge-moving-written:2",
-  },
-  {
-    name: "a candidate that is gone stops the start",
-    changes: [{ file: "scheduler/has-arrived.js", from: `(await repository.resolve(sha)) !== null && `, to: `` }],
-    lives: "collected: merge-moving-written:3",
-  },
-  {
-    name: "a request's key is not stored with what it did",
-    changes: [
-      {
-        file: "operations/dispatch.js",
-        from: `if (key !== null)\n                app.parts`,
-        to: `if (false)\n                app.parts`,
-      },
-    ],
-    lives: "without a name or a key",
-  },
-  {
-    name: "worktrees of finished tasks are not looked up",
-    changes: [{ file: "scheduler/recover.js", from: `of parts.store.tasks.listUntidied()`, to: `of []` }],
-    lives: "before its last worktree is gone",
-  },
-  {
-    name: "a worktree without a row is taken as it is",
-    changes: [
-      {
-        file: "scheduler/task-place.js",
-        from: `await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch });`,
-        to: ``,
-      },
-    ],
-    lives: "collected: attempt-worktree-made:3",
-  },
-  {
-    name: "a command goes on in what the cut one left",
-    changes: [{ file: "scheduler/task-place.js", from: `else if (isRepeatable) {`, to: `else if (false) {` }],
-    lives: "everything is done once attempt-process-ended:2",
-  },
-  {
-    name: "what a cut command left is not kept",
-    changes: [
-      { file: "git/remove-worktree.js", from: `await saveWork(core, record, record.mark, kept, keptFolders);`, to: `` },
-    ],
-    lives: "everything is done once attempt-process-ended:2",
-  },
-  {
-    name: "an old mark for undo stays",
-    changes: [{ file: "operations/submit-plan.js", from: `found !== "created" && `, to: `` }],
-    lives: "undo's mark",
-  },
-  {
-    name: "processes of an earlier engine are not ended",
-    changes: [{ file: "scheduler/recover.js", from: `await parts.endLeftovers(known)`, to: `0` }],
-    lives: "recovers attempt-pid-written:3.guard$",
-  },
-  {
-    name: "a session is not stored before its turn ends",
-    changes: [{ file: "scheduler/attempt-runner.js", from: `store.sessions.save({`, to: `void ({` }],
-    lives: "in its own worktree",
-  },
-  {
-    name: "an engine's death spends a retry",
-    changes: [
-      {
-        file: "scheduler/recover.js",
-        from: `type: "failed",\n                    cause: "engine-crash"`,
-        to: `type: "failed",\n                    cause: "crashed"`,
-      },
-    ],
-    lives: "attempt-pid-written:3$",
-  },
-  {
-    name: "what happened in git is seen before it is stored",
-    changes: [
-      {
-        file: "follow-ups/follow-ups.js",
-        from: `store.followUps.add(row);`,
-        to: `setTimeout(() => store.followUps.add(row), 500);`,
-      },
-    ],
-    lives: "follow-up-events-written",
-  },
-];
+// Each life is mostly waiting; more at once would only make them miss their deadlines.
+await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, work));
 
-let missed = 0;
-for (const { name, changes, lives } of MUTANTS.filter((mutant) => mutant.name.includes(process.argv[2] ?? ""))) {
-  const dist = makeFaultBuild({ changes });
-  const startedMs = performance.now();
-  const args = [
-    "vitest",
-    "run",
-    "--config",
-    "test/vitest.config.ts",
-    "--project",
-    "e2e",
-    "test/e2e/crash-points.test.ts",
-  ];
-  const { status, stdout, stderr } = spawnSync("npx", [...args, "-t", lives], {
-    cwd: root,
-    encoding: "utf8",
-    env: { ...process.env, ORCHESTRATOR_FAULT_DIST: dist, NO_COLOR: "1" },
-  });
-  removeFaultBuild(dist);
-  // A pattern that names no test passes too; it must not look like a mutant that lives for another reason.
-  const isCaught = status !== 0 && /Tests +\d+ failed/.test(stdout);
-  const seconds = Math.round((performance.now() - startedMs) / 1000);
-  console.log(`${isCaught ? "caught" : "MISSED"}  ${name}  (${seconds} s)`);
-  if (isCaught) continue;
-  missed += 1;
-  console.log(`${stdout}${stderr}`.slice(-3000));
+const order = new Map(chosen.map(({ name }, index) => [name, index]));
+rows.sort((one, other) => (order.get(one.name) ?? 0) - (order.get(other.name) ?? 0));
+console.log(`\n| mutant | points | kills |\n| --- | --- | --- |`);
+for (const { name, results } of rows) {
+  const told = (/** @type {string} */ catcher) => {
+    const result = results.find((one) => one.catcher === catcher);
+    return result === undefined ? "" : result.isCaught ? "caught" : "MISSED";
+  };
+  console.log(`| ${name} | ${told("points")} | ${told("kills")} |`);
 }
-process.exit(missed === 0 ? 0 : 1);
+const missed = rows.flatMap(({ name, results }) =>
+  results.filter((one) => !one.isCaught).map((one) => ({ name, ...one })),
+);
+for (const { name, catcher, output } of missed) console.log(`\nMISSED by ${catcher}: ${name}\n${output.slice(-2500)}`);
+console.log(`\n${rows.length} mutants, ${missed.length} missed, ${Math.round(performance.now() / 1000)} s`);
+process.exit(missed.length === 0 && rows.length > 0 ? 0 : 1);
+
+async function work() {
+  for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+    const { name, changes, points, kills } = mutant;
+    const dist = makeFaultBuild({ changes });
+    const results = [];
+    try {
+      if (points !== undefined) results.push(await seenBy("points", dist, points));
+      if (kills !== undefined) results.push(await seenBy("kills", dist, kills));
+    } finally {
+      removeFaultBuild(dist);
+    }
+    rows.push({ name, results });
+    const told = results.map(
+      ({ catcher, isCaught, seconds }) => `${isCaught ? "caught" : "MISSED"} by ${catcher} (${seconds} s)`,
+    );
+    console.log(`${told.join(", ")}  ${name}`);
+  }
+}
+
+/**
+ * @param {string} catcher
+ * @param {string} dist
+ * @param {{ file: string, lives: string }} which tests are to fail
+ */
+async function seenBy(catcher, dist, { file, lives }) {
+  const startedMs = performance.now();
+  const args = ["vitest", "run", "--config", "test/vitest.config.ts", "--project", "e2e", `test/e2e/${file}.test.ts`];
+  const child = spawn("npx", [...args, "-t", lives], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ORCHESTRATOR_FAULT_DIST: dist, ORCHESTRATOR_DIST: dist, NO_COLOR: "1" },
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  // A pattern that names no test passes too; it must not look like a mutant that lives for another reason.
+  const isCaught = code !== 0 && /Tests +\d+ failed/.test(output);
+  return { catcher, isCaught, seconds: Math.round((performance.now() - startedMs) / 1000), output };
+}

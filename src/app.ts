@@ -123,7 +123,7 @@ export const createApp: CreateHost = async (options) => {
   });
   access.app = app;
   guard.start();
-  const { recovered } = await scheduler.start();
+  const { recovered } = await scheduler.start({ firstClientWithinMs: FIRST_CLIENT_WITHIN_MS });
   app.addNotices(
     noticesOfStart({ stateDir: options.stateDir, before, openPlans: openPlansOf(parts.board), recovered }),
   );
@@ -149,6 +149,9 @@ export const createApp: CreateHost = async (options) => {
   await followUps.start();
   return new Host({ app, scheduler, followUps, guard, options, variables, config, room });
 };
+
+/** Who starts an engine connects as soon as it listens; it may also have died meanwhile. */
+const FIRST_CLIENT_WITHIN_MS = 15_000;
 
 interface HostParts {
   readonly app: AppAccess;
@@ -188,8 +191,10 @@ class Host implements EngineHost {
     const { app, scheduler, variables: known, room } = this.#parts;
     const changed = Object.keys(variables).filter((name) => known.get(name) !== variables[name]);
     for (const [name, value] of Object.entries(variables)) known.set(name, value);
-    if (changed.length === 0 || scheduler.isStopping || room.room.isCritical) return;
-    takeNewVariables(app.parts, (work) => scheduler.commit(work), changed);
+    if (changed.length > 0 && !scheduler.isStopping && !room.room.isCritical) {
+      takeNewVariables(app.parts, (work) => scheduler.commit(work), changed);
+    }
+    scheduler.letGo();
   }
 
   tools(): readonly ToolListing[] {

@@ -34,7 +34,7 @@ export interface EngineHost {
   identify(client: ClientFacts): Promise<Caller>;
   /** Names or `PREFIX_*` patterns of variables that providers need; a client sends those it has. */
   passEnvPatterns(): readonly string[];
-  /** Held in memory only. Called for operators alone: what an agent has in its environment came from here. */
+  /** With each hello, also of one who has none. Held in memory only. Called for operators alone: what an agent has in its environment came from here. */
   takeEnvironment(variables: Readonly<Record<string, string>>): void;
   tools(): readonly ToolListing[];
   /** Never rejects: failures are values. Refuses what the caller's role may not do (NOT_ALLOWED). */

@@ -112,7 +112,7 @@ async function serveClient(
   const variables = parseFields(second.line)?.["env"];
   if (!isFields(variables)) return refuse(channel, "INPUT_INVALID", 'The second line must be {"env":{…}}.');
   const taken = selectVariables(variables, passEnv);
-  if (state.isOperator && Object.keys(taken).length > 0) engine.host.takeEnvironment(taken);
+  if (state.isOperator) engine.host.takeEnvironment(taken);
 
   channel.maxLineBytes = MAX_LINE_BYTES;
   engine.opened(session);

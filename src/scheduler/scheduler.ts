@@ -55,6 +55,8 @@ export class Scheduler {
   #isStopping = false;
   #isFatal = false;
   #lookIsDue = false;
+  #isHeld = false;
+  #cancelHold: (() => void) | null = null;
   #cancelTimer: (() => void) | null = null;
 
   constructor(parts: Parts) {
@@ -81,8 +83,11 @@ export class Scheduler {
     );
   }
 
-  /** Looks up what was under way when the engine last ended, then begins to decide. Call once, before anything else. */
-  async start(): Promise<{ recovered: number }> {
+  /**
+   * Looks up what was under way when the engine last ended, then begins to decide: at once, or with the first `letGo`,
+   * or after `firstClientWithinMs`. Call once, before anything else.
+   */
+  async start({ firstClientWithinMs = 0 } = {}): Promise<{ recovered: number }> {
     const { parts } = this;
     this.questions.parkOrphans((kind) => parts.backend(kind as BackendKind).hasSessions);
     const recovered = await recover(this.parts, (work) => this.commit(work));
@@ -90,9 +95,22 @@ export class Scheduler {
     this.#clockWatch.start();
     this.#roomWatch.start();
     this.questions.start();
+    this.#isHeld = true;
+    if (firstClientWithinMs === 0) this.letGo();
+    else this.#cancelHold = parts.clock.schedule(firstClientWithinMs, () => this.letGo());
+    return { recovered };
+  }
+
+  /**
+   * Begins to decide. Keys are held in memory only: an agent that goes on before the first client has brought its own
+   * would be refused by its provider, and wait for a person.
+   */
+  letGo(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#cancelHold?.();
     this.#consultant.look();
     this.look();
-    return { recovered };
   }
 
   /**
@@ -102,6 +120,7 @@ export class Scheduler {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#cancelTimer?.();
+    this.#cancelHold?.();
     this.#watch.stop();
     this.#clockWatch.stop();
     this.#roomWatch.stop();
@@ -153,7 +172,7 @@ export class Scheduler {
 
   /** Decides soon: once for all that happens until then. */
   look(): void {
-    if (this.#lookIsDue || this.#isStopping || this.#isFatal) return;
+    if (this.#lookIsDue || this.#isHeld || this.#isStopping || this.#isFatal) return;
     this.#lookIsDue = true;
     setImmediate(() => {
       this.#lookIsDue = false;

@@ -19,7 +19,9 @@ export interface Committed {
   readonly type: "committed" | "nothing";
   /** The branch's tip afterwards. */
   readonly sha: string;
-  /** What the new commit changes; empty for `nothing`. */
+  /** The branch's tip before. */
+  readonly parentSha: string;
+  /** What the new commit changes, both paths of a renamed file; empty for `nothing`. */
   readonly files: readonly string[];
   /** Repositories inside the worktree that git would only record as a bare pointer: left alone. */
   readonly nestedRepositories: readonly string[];
@@ -51,7 +53,14 @@ export async function commitAll(
   const { sha: headSha, broughtBackFrom } = settled;
   const { isClean, nested } = await lookAtWork(place, leaveOut);
   const nestedRepositories = nested.map(pathText);
-  const nothing = { type: "nothing", sha: headSha, files: [], nestedRepositories, broughtBackFrom } as const;
+  const nothing = {
+    type: "nothing",
+    sha: headSha,
+    parentSha: headSha,
+    files: [],
+    nestedRepositories,
+    broughtBackFrom,
+  } as const;
   if (isClean) return { ...nothing, unreadable: null };
   const { treeSha, unreadable } = await stageAll(place, {}, leaveOut, nested);
   const names = await changedPaths(place, headSha, treeSha);
@@ -63,7 +72,15 @@ export async function commitAll(
     "orchestrator: commit what was left uncommitted",
   );
   crashPoint("attempt-work-committed");
-  return { type: "committed", sha, files: names.map(pathText), nestedRepositories, unreadable, broughtBackFrom };
+  return {
+    type: "committed",
+    sha,
+    parentSha: headSha,
+    files: names.map(pathText),
+    nestedRepositories,
+    unreadable,
+    broughtBackFrom,
+  };
 }
 
 interface Look {

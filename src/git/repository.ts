@@ -26,12 +26,21 @@ import {
   type CandidateOptions,
   type Conflict,
 } from "./candidate.ts";
-import { changedFiles, diffText, mergeBase, type ChangedFile, type DiffOptions, type DiffText } from "./changes.ts";
+import {
+  changedFiles,
+  changedPaths,
+  diffText,
+  mergeBase,
+  type ChangedFile,
+  type DiffOptions,
+  type DiffText,
+} from "./changes.ts";
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
 import { configuredEmail, identityReader } from "./identity.ts";
 import { listKept, type KeptRef } from "./kept-refs.ts";
 import { moveTarget, type MoveOptions, type MoveOutcome } from "./move-target.ts";
 import { deleteQueueWorktree, deleteQueueWorktrees, queueWorktreeAt } from "./queue-worktrees.ts";
+import { pathText } from "./paths.ts";
 import * as refs from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, runGit, wordsOf, type GitPlace } from "./run-git.ts";
@@ -221,6 +230,11 @@ export class Repository {
 
   async changedFiles(base: string, head: string): Promise<ChangedFile[]> {
     return await changedFiles(this.#core.place, base, head);
+  }
+
+  /** Each path that differs, both of a renamed file. */
+  async changedPaths(base: string, head: string): Promise<string[]> {
+    return base === head ? [] : (await changedPaths(this.#core.place, base, head)).map(pathText);
   }
 
   /** See candidate.ts. */

@@ -2,7 +2,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "../errors.ts";
 import type { EventBody } from "../events/event.ts";
-import type { ChangedFile } from "../git/changes.ts";
 import { machineLimitOf } from "../machine-limits.ts";
 import { pathsOutside } from "../plan/claims.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
@@ -44,7 +43,11 @@ export async function finishWork(
       const message = `its work could not be committed: ${settled.message}`;
       return { end: { ...noResult, message }, write: () => {} };
     }
-    const files = await repository.changedFiles(place.baseSha, settled.sha);
+    // Most agents commit nothing themselves; then what was committed for them is all there is.
+    const paths =
+      settled.committed?.parentSha === place.baseSha
+        ? settled.committed.files
+        : await repository.changedPaths(place.baseSha, settled.sha);
     const write = (): void => {
       store.tasks.setWork(task.planId, task.id, { headSha: settled.sha });
       store.attempts.update(attemptId, { headSha: settled.sha });
@@ -57,13 +60,13 @@ export async function finishWork(
       return { end: { ...noResult, cause: "reported-failure", message }, write };
     }
     const isAllowed = settings.undeclaredWrites === "allow" || (isReview(task) && settled.sha === place.headSha);
-    const words = isAllowed ? null : undeclaredWrites(task, files);
+    const words = isAllowed ? null : undeclaredWrites(task, paths);
     if (words !== null && settings.undeclaredWrites === "fail") {
       return { end: { ...noResult, cause: "reported-failure", message: words }, write };
     }
     return {
       // A branch whose commits change nothing in sum still has commits; what counts for merging is the tree.
-      end: { ...end, hasChanges: files.length > 0 },
+      end: { ...end, hasChanges: paths.length > 0 },
       write: () => {
         write();
         if (words !== null) note(parts, task, attemptId, { type: "warning", message: `${taskKey(task)} ${words}` });
@@ -110,7 +113,13 @@ async function settleWithRoom(
 const ROOM_PAUSE_MS = 1_000;
 
 type Settled =
-  | { readonly type: "settled"; readonly sha: string; readonly note: string | null }
+  | {
+      readonly type: "settled";
+      readonly sha: string;
+      readonly note: string | null;
+      /** What was committed for the agent, on top of what; null when nothing was. */
+      readonly committed: { readonly parentSha: string; readonly files: readonly string[] } | null;
+    }
   | { readonly type: "obstructed"; readonly message: string };
 
 /** What was left becomes a commit of the task; of a later step that may only look, it is put aside. */
@@ -124,14 +133,15 @@ async function settleBranch(
     const kept = await repository.worktrees.putBack(place.path, place.headSha);
     const names = kept.map(({ ref }) => ref).join(", ");
     const note = kept.length === 0 ? null : `the ${role.name} may only look; what it changed is put aside as ${names}`;
-    return { type: "settled", sha: place.headSha, note };
+    return { type: "settled", sha: place.headSha, note, committed: null };
   }
   const trailers = { planId: task.planId, taskId: task.id, attempt: task.ledger.attempts };
   const title = isReview(task) ? `${task.spec.title} (${role.name})` : task.spec.title;
   const subject = end.type === "succeeded" ? title : `Work in progress: ${title}`;
   const committed = await repository.worktrees.commitLeftovers(place.path, { subject, trailers });
   if (committed.type === "obstructed") return { type: "obstructed", message: committed.message };
-  return { type: "settled", sha: committed.sha, note: null };
+  const own = committed.type === "committed" ? committed : null;
+  return { type: "settled", sha: committed.sha, note: null, committed: own };
 }
 
 function writeVerdict(
@@ -172,13 +182,10 @@ function goesOn(cause: string): boolean {
   );
 }
 
-/** What was written that no claim covers, in words; null when nothing was. */
-function undeclaredWrites(task: TaskRecord, files: readonly ChangedFile[]): string | null {
+/** What was written that no claim covers, also where it was renamed from, in words; null when nothing was. */
+function undeclaredWrites(task: TaskRecord, paths: readonly string[]): string | null {
   if (task.spec.writes === null) return null;
-  const outside = pathsOutside(
-    task.spec.writes,
-    files.map((file) => file.path),
-  );
+  const outside = pathsOutside(task.spec.writes, paths);
   if (outside.length === 0) return null;
   const more = outside.length > 10 ? ` and ${outside.length - 10} more` : "";
   return `wrote outside its claim: ${outside.slice(0, 10).join(", ")}${more}`;

@@ -17,8 +17,8 @@ test(
       if (isBroken(result)) throw new Error(toldSmall(seed, result));
       starts += result.starts;
     }
-    // A world in which nothing starts would keep every promise.
-    expect(starts).toBeGreaterThan(SEEDS * 5);
+    // A world in which nothing starts would keep every promise; one life alone may have a single task.
+    if (SEEDS >= 100) expect(starts).toBeGreaterThan(SEEDS * 15);
   },
 );
 

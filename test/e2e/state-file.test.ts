@@ -1,6 +1,6 @@
 /** A state that can't be used, met by the real commands: from a newer version, damaged, or where nothing may be written. */
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
@@ -101,6 +101,7 @@ test.each(Object.entries(DAMAGES))(
     const second = await orchestrator(repo, ["status"]);
     expect(second.code).toBe(0);
     expect(second.stdout).toContain(kept[0]);
+    expect((await orchestrator(repo, ["doctor"])).stdout).toContain(`is kept as ${join(repo.stateDir, kept[0] ?? "")}`);
     expect(agents.some(isAlive)).toBe(false);
     expect(repo.git("branch", "--list", "orchestrator/old/*")).not.toBe("");
   },
@@ -149,3 +150,14 @@ test.skipIf(!canMount)(
     expect((await orchestrator(repo, ["status"])).stdout).toContain("p was interrupted");
   },
 );
+
+test("the whole state folder deleted while an agent runs: the engine ends, its agent with it; the next start is empty", async () => {
+  await repo.submit("p", [{ id: "a", prompt: "sleep 300", writes: [] }]);
+  const engine = repo.enginePid();
+  await until("the agent runs", () => attemptsBelow(engine).length > 0);
+  const agents = attemptsBelow(engine);
+  rmSync(repo.stateDir, { recursive: true });
+  await until("engine and agent are gone", () => ![engine, ...agents].some(isAlive));
+  repo.closeClients();
+  expect((await orchestrator(repo, ["status"])).stdout).toContain("There are no plans");
+});

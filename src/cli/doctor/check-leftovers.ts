@@ -1,7 +1,7 @@
 /** What earlier runs left: an engine that died, worktrees whose repository is gone, branches of plans that have ended. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
-import { readEngineFile, stateFolderOf } from "../../engine/state-folder.ts";
+import { damagedStates, readEngineFile, stateFolderOf } from "../../engine/state-folder.ts";
 import { interruptionOf, listed } from "../../notices.ts";
 import { plainLine } from "../plain-text.ts";
 import type { Finding } from "../render-doctor.ts";
@@ -21,6 +21,16 @@ export function checkDeath(commonDir: string, isRunning: boolean): Finding[] {
   if (plans.length === 0) return [{ check, level: "ok", message, fix: null }];
   const fix = `orchestrator status ${plans.length === 1 ? (plans[0] ?? "") : ""}`.trim();
   return [{ check, level: "warn", message, fix: `${fix}   # starts an engine, which goes on with them by itself` }];
+}
+
+/** State files that were damaged and are kept, for a person to rescue or to throw away. */
+export function checkDamage(commonDir: string): Finding[] {
+  return damagedStates(stateFolderOf(commonDir).path).map((file) => ({
+    check: "damaged",
+    level: "warn",
+    message: `a damaged state is kept as ${file}; the plans in it are not known any more`,
+    fix: `sqlite3 ${shellWord(file)} .recover   # then, or when nothing in it matters: rm ${shellWord(file)}`,
+  }));
 }
 
 /** Worktrees below `root` that belong to no repository any more: it was deleted or moved. */

@@ -66,7 +66,7 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
     if (wish === null || wish === "pause") {
       const wait = wish === "pause" ? pausedWait(node) : end.wait;
       if (wait === null) return beginAgain(board, node);
-      if (wish === null && ruleOut(record, wait.code)) board.move(node, "ready", { message: wait.message });
+      if (wish === null && ruleOut(record, wait.code)) beginAgain(board, node, { message: wait.message });
       else board.move(node, "waiting", { wait });
       if (record.ledger.attempts === 0) board.releaseClaims(node);
       return;
@@ -89,8 +89,8 @@ export function endAttempt(board: Board, key: TaskKey, end: AttemptEnd, nowMs: n
 }
 
 /** One that never began asks its dependencies again: somebody may have opened one since it was let through. */
-function beginAgain(board: Board, node: TaskNode): void {
-  board.move(node, "ready");
+function beginAgain(board: Board, node: TaskNode, told: { readonly message?: string } = {}): void {
+  board.move(node, "ready", told);
   if (node.record.ledger.attempts > 0) return;
   const next = board.stateByDependencies(node);
   if (next !== "ready") board.move(node, next);

@@ -117,7 +117,7 @@ export class Account {
     this.#spend(key, { attempts: attempts - 1 });
     const goesElsewhere = code !== null && this.#ruleOut(task, code);
     if (attempts === 1 && (task.state === "waiting" || goesElsewhere)) this.#book.holders.delete(key);
-    const isAsWanted = goesElsewhere ? task.state === "ready" : code === null || task.wait?.code === code;
+    const isAsWanted = goesElsewhere ? task.state !== "waiting" : code === null || task.wait?.code === code;
     this.#mustBe(task, isAsWanted, "what never began");
   }
 

@@ -11,9 +11,9 @@ const FORCE_AFTER_MS = 1_000;
  * itself, and the merge is told as it is.
  */
 export async function endHooksOfDoneMerges(parts: Parts, underWay: number, elapsedMs: number): Promise<void> {
-  const { store, repository, processes, settingsOf, log } = parts;
+  const { store, repository, processes, log } = parts;
   const merges = store.merges.listOpen();
-  const graceMs = Math.max(0, ...merges.map(({ planId }) => settingsOf(planId).killGraceMs));
+  const graceMs = Math.max(0, ...merges.map(({ planId }) => parts.settingsOf(planId).killGraceMs));
   if (merges.length === 0 || merges.length < underWay || elapsedMs < graceMs) return;
   for (const { state, target, candidateSha } of merges) {
     if (state !== "moving" || candidateSha === null || (await repository.branchTip(target)) !== candidateSha) return;

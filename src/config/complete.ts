@@ -5,12 +5,14 @@
 import { nearestName } from "../nearest-name.ts";
 import { formatPath, parseInput } from "../invalid-input.ts";
 import { AppError } from "../errors.ts";
+import { AGENT_SETTING_NAMES } from "./agents-section.ts";
 import { COMMAND_OF_KIND, ENTRY_DEFAULTS } from "./defaults.ts";
 import type { FileLayer } from "./config-file.ts";
 import { isJsonObject, type JsonObject, type JsonValue, type Layer, mergeLayers, originOf } from "./layers.ts";
 import { isSecretArgument } from "./redact.ts";
 import { configInvalid, type Place, type Problem } from "./problem.ts";
-import { AGENT_SETTING_NAMES, completeConfigSchema, type Config, type ProviderKind } from "./schema.ts";
+import type { ProviderKind } from "./provider-section.ts";
+import { completeConfigSchema, type Config } from "./schema.ts";
 
 export interface CompletedConfig {
   readonly config: Config;

@@ -1,6 +1,6 @@
 /** The built-in defaults: the lowest layer of every config, and what an entry of a list of names starts from. */
 import type { JsonObject } from "./layers.ts";
-import type { ProviderKind } from "./schema.ts";
+import type { ProviderKind } from "./provider-section.ts";
 
 /** Tried in this order for a role without a provider. */
 export const AUTO_PROVIDERS = ["claude", "codex", "goose"] as const;

@@ -26,14 +26,13 @@ export {
 export type { JsonObject, JsonValue, LayerName, Origin } from "./layers.ts";
 export { pinConfig, type PinnedConfig, usePinnedConfig } from "./pin.ts";
 export { type ConfigPlaces, globalConfigPath, orchestratorHome, projectConfigPath, worktreesRoot } from "./places.ts";
+export { PROVIDER_KINDS, type ProviderKind } from "./provider-section.ts";
 export { redactConfig } from "./redact.ts";
 export {
   type AgentSettings,
   type Config,
   type FollowUpConfig,
-  PROVIDER_KINDS,
   type ProviderConfig,
-  type ProviderKind,
   type RoleConfig,
   type WorkflowConfig,
 } from "./schema.ts";

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { configJsonSchema, configSchemaText, describeSettings, getSetting } from "../../src/config/index.ts";
 import { DEFAULT_CONFIG } from "../../src/config/defaults.ts";
-import { AGENT_SETTING_NAMES, completeConfigSchema, configFileSchema } from "../../src/config/schema.ts";
+import { AGENT_SETTING_NAMES } from "../../src/config/agents-section.ts";
+import { completeConfigSchema, configFileSchema } from "../../src/config/schema.ts";
 import { makeScene } from "./scene.ts";
 
 test("every key has a description, and its default is the one that holds", () => {

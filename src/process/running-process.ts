@@ -2,7 +2,7 @@
  * One child from its spawn to its report.
  *
  *     running ──exit──▶ draining ──streams end, or 2 s──▶ sweeping ──nothing of it is left──▶ ended
- *        └─stop─▶ stopping: TERM to the group, grace, KILL ──exit─▶ draining and sweeping, within the same grace ──▶ ended
+ *        └─stop─▶ stopping: TERM to all of it, grace, KILL ──exit─▶ draining and sweeping, within the same grace ──▶ ended
  *
  * The exit event decides that it ended, nothing else. The first stop reason wins, and what ended before it was stopped
  * was not stopped. Until that event the pid can't be anybody else's (Node has not waited for it yet), so signals before
@@ -19,14 +19,14 @@ import {
   ENGINE_MARK,
   GUARD_MARK,
   identityOf,
-  readMarks,
   readProcessTable,
   type ProcessIdentity,
+  type ProcessRow,
 } from "./process-table.ts";
 import type { ExitReport, ManagedProcess, ProcessLogEntry, ProcessSpec, StopReason } from "./process-types.ts";
 import { RunningTime, TICK_MS } from "./running-time.ts";
 import { spawnChild, type SpawnedChild } from "./spawn-child.ts";
-import { attemptMark, endBelonging, type KnownAttempt } from "./strays.ts";
+import { attemptMark, endBelonging, findBelonging, signalEach, type KnownAttempt } from "./strays.ts";
 
 /** A grandchild that holds the pipe is not waited for any longer than this. */
 const DRAIN_AFTER_EXIT_MS = 2000;
@@ -69,6 +69,8 @@ export class RunningProcess implements ManagedProcess {
   #stopReason: StopReason | null = null;
   #hasExited = false;
   #stoppedAtMs = 0;
+  /** Outside its group, and asked to end together with it. */
+  readonly #asked = new Set<number>();
   #isEnded = false;
   #error: string | null = null;
   #cancelTick: () => void = () => {};
@@ -210,13 +212,13 @@ export class RunningProcess implements ManagedProcess {
   }
 
   async #terminate(): Promise<void> {
-    await this.#signalGroup("SIGTERM");
+    await this.#signalTree("SIGTERM");
     if (this.#hasExited) return;
     this.#waitThen(this.spec.killGraceMs, () => void this.#kill());
   }
 
   async #kill(): Promise<void> {
-    await this.#signalGroup("SIGKILL");
+    await this.#signalTree("SIGKILL");
     if (this.#hasExited) return;
     this.#waitThen(GIVE_UP_AFTER_KILL_MS, () => {
       this.#logError("KILL did not end it; it is given up and looked for again at the next start");
@@ -224,31 +226,43 @@ export class RunningProcess implements ManagedProcess {
     });
   }
 
-  /** Signals the group as one; the process alone when an engine sits in its group (the sweep then ends the others). */
-  async #signalGroup(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
+  /**
+   * Signals the group as one (the process alone when an engine sits in its group) and whatever of the tree left it.
+   * What left it has its grace together with the root: asked only once the root is gone, it needed another.
+   */
+  async #signalTree(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
     const { pid } = this;
     if (pid === null || this.#hasExited) return;
-    const engines = await this.#enginesInGroup(pid);
-    // It may have ended while we looked; then its group is the sweep's.
+    const tree = await this.#lookAtTree(pid);
+    // It may have ended while we looked; then all of it is the sweep's.
     if (this.#hasExited) return;
     this.#host.log({ event: "signal", id: this.id, pid, message: `${signal} (${this.#stopReason ?? "no reason"})` });
-    const targets = engines.length === 0 ? [-pid] : [pid];
-    for (const target of targets) {
-      this.#trySignal(target, signal);
-      // A stopped process takes TERM only once it goes on.
-      if (signal === "SIGTERM") this.#trySignal(target, "SIGCONT");
-    }
+    const target = tree.hasEngineInGroup ? pid : -pid;
+    this.#trySignal(target, signal);
+    // A stopped process takes TERM only once it goes on.
+    if (signal === "SIGTERM") this.#trySignal(target, "SIGCONT");
+    // With an engine in its group, its own members were not signalled with it. What appeared since TERM has its grace
+    // in the sweep.
+    const outside = tree.members.filter((row) => row.pid !== pid && (tree.hasEngineInGroup || row.groupId !== pid));
+    const due = signal === "SIGTERM" ? outside : outside.filter((row) => this.#asked.has(row.pid));
+    for (const row of due) this.#asked.add(row.pid);
+    await signalEach(due, () => (signal === "SIGTERM" ? ["SIGTERM", "SIGCONT"] : ["SIGKILL"]));
   }
 
-  async #enginesInGroup(groupId: number): Promise<readonly number[]> {
+  async #lookAtTree(
+    groupId: number,
+  ): Promise<{ readonly members: readonly ProcessRow[]; readonly hasEngineInGroup: boolean }> {
     try {
-      const table = await readProcessTable({ marks: "none" });
-      const members = [...table.values()].filter((row) => row.groupId === groupId).map(({ pid }) => pid);
-      const marks = await readMarks(members);
-      return members.filter((member) => marks.get(member)?.engine != null);
+      const table = await readProcessTable({ marks: "all" });
+      const search = { engineId: this.#host.engineId, attemptId: this.id, selfPid: process.pid };
+      const rows = [...table.values()];
+      return {
+        members: findBelonging(table, this.#host.known(), search),
+        hasEngineInGroup: rows.some((row) => row.groupId === groupId && row.marks?.engine != null),
+      };
     } catch (error) {
       this.#logError(`the process table can't be read: ${messageOf(error)}`);
-      return [];
+      return { members: [], hasEngineInGroup: false };
     }
   }
 

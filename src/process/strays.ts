@@ -229,6 +229,7 @@ export async function endBelonging(request: EndRequest): Promise<EndResult> {
   const startedMs = performance.now();
   let pauseMs = LOOK_AGAIN_MS;
   let emptyLooks = 0;
+  let isOver = false;
   for (;;) {
     const table = await readProcessTable({ marks: "all" });
     const found = findBelonging(table, [...request.known, seen], search);
@@ -242,7 +243,9 @@ export async function endBelonging(request: EndRequest): Promise<EndResult> {
       const left = keysOf(survivors);
       return { ended: [...asked.values()].filter((process_) => !left.has(keyOf(process_))), survivors };
     }
-    const isOver = elapsedMs >= graceMs;
+    // The end is near: looks are frequent again.
+    if (!isOver && elapsedMs >= graceMs) pauseMs = LOOK_AGAIN_MS;
+    isOver = elapsedMs >= graceMs;
     await signalEach(found, (row) => {
       const isNew = !asked.has(keyOf(row));
       asked.set(keyOf(row), { pid: row.pid, startTime: row.startTime });
@@ -257,7 +260,7 @@ export async function endBelonging(request: EndRequest): Promise<EndResult> {
 }
 
 /** Signals single processes, never a group: an engine that was started inside an attempt may sit in the same one. */
-async function signalEach(
+export async function signalEach(
   rows: readonly ProcessRow[],
   signalsFor: (row: ProcessRow) => readonly NodeJS.Signals[],
 ): Promise<void> {

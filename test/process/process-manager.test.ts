@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
@@ -103,6 +103,17 @@ describe("P1: stopping", () => {
     expect(performance.now() - startedMs).toBeLessThan(graceMs + 2_000);
     expect(reports.map(({ straysKilled }) => straysKilled > 0)).toEqual([true, true, true]);
     expect(await Promise.all(strays.map(runs))).toEqual([false, false, false]);
+  });
+
+  it("asks what left its group together with the root, not after it", async () => {
+    const [stray, asked, seen] = ["stray", "asked", "seen"].map((name) => join(bench.folder, name));
+    const child = `setsid sh -c "trap 'echo > ${asked}; exit' TERM; echo \\$\\$ > ${stray}; while :; do sleep 0.05; done" &`;
+    const root = `trap '' TERM; while :; do [ -e ${asked} ] && echo > ${seen}; sleep 0.05; done`;
+    const running = bench.manager.start(bench.spec(`${child} ${root}`, { killGraceMs: 1_500 }));
+    await pidIn(stray ?? "");
+    await running.stop("shutdown");
+    // The root lived to see it.
+    expect(existsSync(seen ?? "")).toBe(true);
   });
 
   it("stops all at once, and starts nothing more after a shutdown", async () => {

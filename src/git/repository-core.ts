@@ -15,6 +15,8 @@ export interface RepositoryCore {
   readonly identity: () => Promise<GitVariables>;
   /** Runs changes of this repository one after another. Not reentrant. */
   readonly mutate: <Result>(work: () => Promise<Result>) => Promise<Result>;
+  /** The same for what touches the files, the index and the branch of that worktree only: beside others of its kind. */
+  readonly mutateWorktree: <Result>(folder: string, work: () => Promise<Result>) => Promise<Result>;
   /**
    * The same for fast-forwards, apart: the user's `post-merge` hook may take minutes, or wait for something that needs
    * a worktree from us.

@@ -35,6 +35,7 @@ import {
   type DiffOptions,
   type DiffText,
 } from "./changes.ts";
+import { changeTurns } from "./change-turns.ts";
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
 import { configuredEmail, identityReader } from "./identity.ts";
 import { listKept, type KeptRef } from "./kept-refs.ts";
@@ -68,7 +69,7 @@ export async function openRepository(path: string, options: OpenOptions): Promis
   const folder = await existingFolder(path);
   await checkVersion({ folder });
   const { commonDir, mainWorktree } = await locate(folder);
-  const mutate = pLimit(1);
+  const turns = changeTurns();
   const moveInTurn = pLimit(1);
   // The folder is named, not looked for: safe.bareRepository may forbid the latter inside a git folder.
   const place: GitPlace = { folder: commonDir, gitDir: commonDir };
@@ -78,7 +79,8 @@ export async function openRepository(path: string, options: OpenOptions): Promis
     worktreesFolder: await folderFor(options.worktreesRoot, mainWorktree, commonDir),
     place,
     identity: identityReader(place),
-    mutate: (work) => mutate(work),
+    mutate: turns.alone,
+    mutateWorktree: turns.beside,
     moveInTurn: (work) => moveInTurn(work),
   };
   await checkUsable(core);

@@ -103,7 +103,7 @@ export class TaskWorktrees {
    * Only once no process of the attempt lives. Throws WORKTREE_FAILED, GIT_FAILED.
    */
   async commitLeftovers(path: string, text: CommitText): Promise<Committed | Obstructed> {
-    return await this.#core.mutate(async () => {
+    return await this.#core.mutateWorktree(path, async () => {
       const { place, mark } = await openTask(this.#core, path);
       await mendPointer(place.folder, place.gitDir);
       return await commitAll(this.#core, place, mark, text);

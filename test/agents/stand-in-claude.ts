@@ -24,10 +24,23 @@ export class StandInClaude {
 
   /** Over all its processes, in the order in which they began. */
   turns(): StandInTurn[] {
-    const file = join(this.#home, "turns.ndjson");
-    if (!existsSync(file)) return [];
-    const lines = readFileSync(file, "utf8").trimEnd().split("\n");
-    return lines.map((line) => JSON.parse(line) as StandInTurn);
+    return this.#told("turns.ndjson");
+  }
+
+  /** Those in which it was asked for an answer in a form. */
+  answers(): StandInTurn[] {
+    return this.#told("answers.ndjson");
+  }
+
+  /** What it answers when it is asked for an answer in a form. */
+  structured(answer: unknown): void {
+    writeFileSync(join(this.#home, "structured.json"), JSON.stringify(answer));
+  }
+
+  /** What it heard in the middle of its turns, as lines of JSON. */
+  heardLate(): string {
+    const file = join(this.#home, "late.ndjson");
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
   }
 
   /** What it does in its turn of that number, over all its processes. */
@@ -59,5 +72,12 @@ export class StandInClaude {
 
   letGo(number: number): void {
     writeFileSync(join(this.#home, `go-${number}`), "");
+  }
+
+  #told(name: string): StandInTurn[] {
+    const file = join(this.#home, name);
+    if (!existsSync(file)) return [];
+    const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+    return lines.map((line) => JSON.parse(line) as StandInTurn);
   }
 }

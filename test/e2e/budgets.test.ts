@@ -2,11 +2,10 @@
  * Budgets through the real engine: nothing starts that would take a plan over what it may use, whatever is killed when,
  * and every stop says what clears it. The agent's far end is scripted (`fake-claude.mjs`), and so is what it costs.
  */
-import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
-import { DIST, Ground, until, type Fields, type Repo, type Task } from "./engine-support.ts";
+import { Ground, until, type Fields, type Repo, type Task } from "./engine-support.ts";
+import { runCli } from "./run-cli.ts";
 
 let ground: Ground;
 let repo: Repo;
@@ -22,19 +21,9 @@ afterEach(() => ground.leave());
 const coders = (...ids: readonly string[]): Task[] =>
   ids.map((id) => ({ id, agent: "coder", prompt: `do ${id}`, writes: [id] }));
 
-/** The command line as a person has it. */
 async function cli(...words: readonly string[]): Promise<{ code: number; output: string }> {
-  const program = join(DIST, "cli", "main.js");
-  return await new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [program, ...words],
-      { cwd: repo.path, env: ground.environment },
-      (error, stdout, stderr) => {
-        resolve({ code: error === null ? 0 : Number(error.code ?? -1), output: stdout + stderr });
-      },
-    );
-  });
+  const { code, out, err } = await runCli(repo, words);
+  return { code, output: out + err };
 }
 
 async function whyOf(task: string): Promise<NonNullable<Awaited<ReturnType<Repo["task"]>>["why"]>> {
@@ -154,7 +143,7 @@ describe("the orchestrator role", () => {
     begin({ questions: { route: ["orchestrator", "human"], holdSeconds: 300 } });
     claude.costs(1);
     const answers = { answers: [{ id: "q1", answer: "green", why: "the plan says so" }] };
-    repo.write("../home/structured.json", JSON.stringify(answers));
+    claude.structured(answers);
   }
 
   test("what it is asked counts, also where every task is a command", async () => {

@@ -3,7 +3,6 @@
  * own worktree; the orchestrator role goes on with its own session too, and is paid once for each answer that it gave.
  */
 import "./crash-build.ts";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { quoted, until, type Fields } from "./engine-support.ts";
@@ -194,7 +193,7 @@ describe("X4 S4: killed while the orchestrator role thinks, it is asked again in
     await inScene(new Asking(questions({ route: ["orchestrator", "human"] })), async (scene) => {
       // It answers to both ids; one that was not asked for is passed over.
       const answers = ["q1", "q2"].map((id) => ({ id, answer: `blue, for ${id}`, why: "the plan says so" }));
-      writeFileSync(join(scene.ground.home, "structured.json"), JSON.stringify({ answers }));
+      scene.claude.structured({ answers });
       scene.dieAt(line);
       await scene.submit(["a", "b"]);
       await scene.untilDead();

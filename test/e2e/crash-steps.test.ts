@@ -3,7 +3,7 @@
  * decomposition: each verdict counts once, each message is heard, each task is added once.
  */
 import "./crash-build.ts";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { quoted, until } from "./engine-support.ts";
@@ -123,10 +123,10 @@ describe("D1: killed around a decomposition, its tasks are added once", () => {
     "attempt-end-written",
   ])("%s", async (line) => {
     await inScene(new Steps(), async (scene) => {
-      const { repo, ground } = scene;
+      const { repo, claude } = scene;
       const task = (id: string): object => ({ id, title: id, agent: "command", prompt: `echo ${id} >> ${id}.txt` });
       const tasks = [task("one"), { ...task("two"), dependsOn: ["one"] }];
-      writeFileSync(join(ground.home, "structured.json"), JSON.stringify({ tasks }));
+      claude.structured({ tasks });
       await repo.client();
       scene.dieAt(line);
       await repo.call("create_plan", { name: "goal", goal: "Two files", start: true });

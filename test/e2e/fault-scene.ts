@@ -2,30 +2,22 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type BetterSqlite3 from "better-sqlite3";
 import { expect } from "vitest";
+import { StandInClaude, type StandInTurn } from "../agents/stand-in-claude.ts";
 import { Ground, processesOf, until, type Fields, type Repo } from "./engine-support.ts";
 
-const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
 const Database = createRequire(import.meta.url)("better-sqlite3") as typeof BetterSqlite3;
-
-/** A turn of the scripted agent. */
-export interface ScriptedTurn {
-  readonly number: number;
-  readonly sessionId: string;
-  readonly resumed: boolean;
-  readonly cwd: string;
-  readonly prompt: string;
-}
 
 export class FaultScene {
   readonly ground: Ground;
   readonly repo: Repo;
+  readonly claude: StandInClaude;
 
   constructor(config: Fields = {}) {
-    this.ground = new Ground({ providers: { claude: { kind: "claude", command: FAKE_CLAUDE } }, ...config });
+    this.ground = new Ground({ providers: StandInClaude.providers, ...config });
     this.repo = this.ground.main;
+    this.claude = new StandInClaude(this.ground.home);
   }
 
   /** The engine dies at the first of these, the next one at the second, and so on. */
@@ -54,17 +46,17 @@ export class FaultScene {
 
   /** What the scripted agent does in each of its turns. */
   talk(text: string): void {
-    for (const turn of [1, 2, 3, 4, 5, 6, 7, 8]) writeFileSync(join(this.ground.home, `turn-${turn}.sh`), text);
+    for (const turn of [1, 2, 3, 4, 5, 6, 7, 8]) this.claude.script(turn, text);
   }
 
   /** The turns of the agents with a session. */
-  turns(): ScriptedTurn[] {
-    return this.#linesOf("turns.ndjson").map((line) => JSON.parse(line) as ScriptedTurn);
+  turns(): StandInTurn[] {
+    return this.claude.turns();
   }
 
   /** The turns in which the scripted agent was asked for an answer in a form. */
-  answers(): ScriptedTurn[] {
-    return this.#linesOf("answers.ndjson").map((line) => JSON.parse(line) as ScriptedTurn);
+  answers(): StandInTurn[] {
+    return this.claude.answers();
   }
 
   /** A query on the engine's own state, which nobody writes meanwhile. */

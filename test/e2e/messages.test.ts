@@ -5,13 +5,12 @@
  */
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { execFile } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
 import { DIST, Ground, until, type Fields, type Repo } from "./engine-support.ts";
+import { runCli } from "./run-cli.ts";
 
 let ground: Ground;
 let repo: Repo;
@@ -43,22 +42,6 @@ async function submit(more: Fields = {}, others: readonly Fields[] = []): Promis
 async function tell(task: string, prompt: string, more: Fields = {}): Promise<{ summary: string; task: string }> {
   const answer = await repo.call("spawn_agent", { task, prompt, ...more });
   return { summary: String(answer["summary"]), task: String(answer["task"]) };
-}
-
-/** What the command line says and how it ends. */
-async function orchestrator(args: readonly string[], stdin = ""): Promise<{ code: number; out: string; err: string }> {
-  const running = promisify(execFile)(process.execPath, [join(DIST, "cli", "main.js"), ...args], {
-    cwd: repo.path,
-    env: ground.environment,
-  });
-  running.child.stdin?.end(stdin);
-  try {
-    const { stdout, stderr } = await running;
-    return { code: 0, out: stdout, err: stderr };
-  } catch (thrown) {
-    const { code, stdout, stderr } = thrown as { code: number; stdout: string; stderr: string };
-    return { code, out: stdout, err: stderr };
-  }
 }
 
 test("S4: a task that is done is not run again; its agent goes on in a new one, in its folder, also after a restart", async () => {
@@ -109,9 +92,7 @@ test("what is said while the last of a chain is at work goes to that one", async
     .turns()
     .map(({ prompt }) => prompt)
     .join("\n");
-  const late = existsSync(join(ground.home, "late.ndjson"))
-    ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
-    : "";
+  const late = claude.heardLate();
   expect(all + late).toContain("WHILE-IT-WORKS");
   expect(Object.keys(await repo.states("p")).toSorted()).toEqual(["a", "a-2"]);
 });
@@ -183,9 +164,7 @@ test("one request tells once, however often it is sent; another with its key is 
   for (let time = 0; time < 3; time += 1) await tell("p/a", "TWICE-SENT", { key: "k2" });
   claude.letGo(2);
   expect(await repo.settled("p")).toBe("succeeded");
-  const late = existsSync(join(ground.home, "late.ndjson"))
-    ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
-    : "";
+  const late = claude.heardLate();
   const heard = `${claude
     .turns()
     .map(({ prompt }) => prompt)
@@ -213,25 +192,23 @@ test("`orchestrator tell` says it from the command line and from standard input"
   claude.hold(1);
   await submit();
   await begun(1);
-  const told = await orchestrator(["tell", "p/a", "BY-HAND"]);
+  const told = await runCli(repo, ["tell", "p/a", "BY-HAND"]);
   expect(told).toMatchObject({ code: 0 });
   expect(told.out).toContain("The agent of p/a is at work");
-  const piped = await orchestrator(["tell", "a", "-", "--json"], "PIPED\nOVER TWO LINES");
+  const piped = await runCli(repo, ["tell", "a", "-", "--json"], "PIPED\nOVER TWO LINES");
   expect(JSON.parse(piped.out)).toMatchObject({ task: "p/a", plan: "p" });
-  expect((await orchestrator(["tell", "p/nobody", "x"])).code).toBe(2);
-  expect((await orchestrator(["tell", "p/a"])).code).toBe(2);
+  expect((await runCli(repo, ["tell", "p/nobody", "x"])).code).toBe(2);
+  expect((await runCli(repo, ["tell", "p/a"])).code).toBe(2);
   claude.letGo(1);
   expect(await repo.settled("p")).toBe("succeeded");
-  const late = existsSync(join(ground.home, "late.ndjson"))
-    ? readFileSync(join(ground.home, "late.ndjson"), "utf8")
-    : "";
+  const late = claude.heardLate();
   const heard = `${claude
     .turns()
     .map(({ prompt }) => prompt)
     .join("\n")}\n${late.replaceAll("\\n", "\n")}`;
   expect(heard).toContain("BY-HAND");
   expect(heard).toContain("PIPED\nOVER TWO LINES");
-  expect((await orchestrator(["logs", "p/a"])).out).toContain("the operator says: BY-HAND");
+  expect((await runCli(repo, ["logs", "p/a"])).out).toContain("the operator says: BY-HAND");
 });
 
 test("S2: each turn's prompts, answers and use are read back after a restart, in order, page by page", async () => {
@@ -267,10 +244,10 @@ test("S2: each turn's prompts, answers and use are read back after a restart, in
   expect(cut).toHaveLength(6);
   expect(cut[0]).toMatch(/… \(\d+ more characters: orchestrator logs p\/a --turns\)$/);
 
-  const whole = await orchestrator(["logs", "p/a", "--turns"]);
+  const whole = await runCli(repo, ["logs", "p/a", "--turns"]);
   expect(whole.out).toContain(`MESSAGE-7 ${long}`);
   expect(whole.out.match(/^attempt \d \(claude\): succeeded, .*\$1\.00/gm)).toHaveLength(7);
-  const rows = (await orchestrator(["logs", "p/a", "--turns", "--json"])).out.trim().split("\n");
+  const rows = (await runCli(repo, ["logs", "p/a", "--turns", "--json"])).out.trim().split("\n");
   const read = rows.map((row) => JSON.parse(row) as { id: number; number: number; kind: string; text: string });
   expect(read.map(({ id }) => id)).toEqual(read.map(({ id }) => id).toSorted((left, right) => left - right));
   expect(read.filter(({ kind }) => kind === "prompt").map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6, 7]);

@@ -2,11 +2,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { StandInClaude } from "../agents/stand-in-claude.ts";
 import { DIST, Ground, until, type Fields, type Repo } from "./engine-support.ts";
 
-const FAKE_CLAUDE = fileURLToPath(new URL("../agents/fake-claude.mjs", import.meta.url));
 const CLI = join(DIST, "cli", "main.js");
 
 let ground: Ground;
@@ -14,7 +13,7 @@ let repo: Repo;
 
 beforeEach(() => {
   ground = new Ground({
-    providers: { claude: { kind: "claude", command: FAKE_CLAUDE, env: { FROM_CONFIG: "set" } } },
+    providers: { claude: { kind: "claude", command: StandInClaude.program, env: { FROM_CONFIG: "set" } } },
   });
   repo = ground.main;
 });

@@ -1,8 +1,8 @@
 /** Questions of agents through the real engine: command agents ask with `orchestrator ask`, people and parents answer. */
-import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { DIST, Ground, until, type Fields, type Repo } from "./engine-support.ts";
+import { Ground, until, type Fields, type Repo } from "./engine-support.ts";
+import { runCli } from "./run-cli.ts";
 
 let ground: Ground;
 let repo: Repo;
@@ -14,24 +14,6 @@ function begin(questions: Fields = {}, more: Fields = {}): void {
 afterEach(async () => {
   await ground.leave();
 });
-
-/** What a command line prints, and how it ends. */
-async function orchestrator(
-  words: readonly string[],
-  stdin = "",
-): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [join(DIST, "cli", "main.js"), ...words], {
-    cwd: repo.path,
-    env: ground.environment,
-  });
-  let out = "";
-  let err = "";
-  child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
-  child.stdin.end(stdin);
-  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
-  return { code, out, err };
-}
 
 async function openIds(count: number): Promise<string[]> {
   let ids: string[] = [];
@@ -60,20 +42,20 @@ test("X4, M3: a command task asks, a person answers on the command line, and the
     next: 'answer_question {"id":"q1","answer":"…"}',
   });
   expect(status.summary).toMatch(/^1 question waits for your answer/);
-  const shown = await orchestrator(["status"]);
+  const shown = await runCli(repo, ["status"]);
   expect(shown.out.split("\n")[0]).toBe(
     '? q1 paint/logo asks: Which colour? [red | blue] → orchestrator answer q1 "…"',
   );
-  const listed = await orchestrator(["questions"]);
+  const listed = await runCli(repo, ["questions"]);
   expect(listed.out).toContain("for the logo");
-  const why = await orchestrator(["why", "paint/logo"]);
+  const why = await runCli(repo, ["why", "paint/logo"]);
   expect(why.out).toContain("running; its agent asks: Which colour?");
   expect(why.out).toContain('clear it with: orchestrator answer q1 "…"');
-  const answered = await orchestrator(["answer", "q1", "-"], "blue\nand bright");
+  const answered = await runCli(repo, ["answer", "q1", "-"], "blue\nand bright");
   expect(answered).toMatchObject({ code: 0, out: "q1 is answered; paint/logo goes on with it.\n" });
   expect(await repo.settled("paint")).toBe("succeeded");
   expect(repo.read("colour.txt")).toBe("blue\nand bright\n");
-  const again = await orchestrator(["answer", "q1", "red"]);
+  const again = await runCli(repo, ["answer", "q1", "red"]);
   expect(again.code).toBe(2);
   expect(again.err).toContain("was answered already, by human: blue");
 });
@@ -197,7 +179,7 @@ printf 'Ring \\033[2J\\007 the bell?' | orchestrator ask - > bell.txt`,
   expect(ground.trace("big").join().length).toBeLessThan(500);
   expect(ground.trace("questions").join()).toContain("not for an agent");
   expect(ground.trace("answer").join()).toContain("not for an agent");
-  const shown = await orchestrator(["status"]);
+  const shown = await runCli(repo, ["status"]);
   expect(shown.out).toContain("Ring  the bell?");
   expect(await repo.refusal("answer_question", { id: "q7", answer: "yes" })).toEqual({
     code: "QUESTION_NOT_FOUND",

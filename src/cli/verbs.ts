@@ -110,7 +110,10 @@ export const VERBS: readonly Verb[] = [
     help: "what happened, event by event",
     options: {
       follow: { type: "boolean", short: "f", help: "go on with what happens now" },
-      turns: { type: "boolean", help: "a task's conversation instead of events" },
+      turns: {
+        type: "boolean",
+        help: "the conversation of a task's agent; of a plan alone: with the orchestrator role",
+      },
     },
     positionals: { min: 0, max: 1, what: "PLAN" },
     load: async () => (await import("./verbs/logs.ts")).runLogs,

@@ -1,12 +1,17 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
-import { tokensOf } from "./history.ts";
+import { planConversation, tokensOf } from "./history.ts";
 import type { Operation } from "./operation.ts";
 
 const input = z.strictObject({
   plan: z.string().max(64).optional(),
   task: z.string().max(200).optional().describe("One task: PLAN/TASK."),
-  turns: z.boolean().optional().describe("The conversation of the task's agent instead of its events."),
+  turns: z
+    .boolean()
+    .optional()
+    .describe(
+      "Conversations instead of events: of the task's agent, or of a plan alone what the orchestrator role was asked.",
+    ),
   since: z.number().int().min(0).optional(),
   before: z.number().int().min(0).optional().describe("With `turns`: those before the turn of this id."),
   limit: z.number().int().min(1).max(1000).optional(),
@@ -61,7 +66,8 @@ export const readLog: Operation<Input, Output> = {
       task === null ? (value.plan === undefined ? null : await app.openPlan(value.plan)) : (task.split("/")[0] ?? null);
     const taskId = task === null ? null : (task.split("/")[1] ?? null);
     const isConversation = value.turns === true;
-    if (isConversation && taskId === null) throw new AppError("INPUT_INVALID", "`turns` needs one task: PLAN/TASK");
+    if (isConversation && planId === null)
+      throw new AppError("INPUT_INVALID", "`turns` needs a plan or a task: PLAN/TASK");
     const events = isConversation
       ? []
       : store.events.since(value.since ?? 0, {
@@ -69,20 +75,28 @@ export const readLog: Operation<Input, Output> = {
           ...(planId === null ? {} : { planId }),
           ...(taskId === null ? {} : { taskId }),
         });
-    const told = isConversation && planId !== null && taskId !== null ? { planId, taskId } : null;
     const page = { limit, ...(value.before === undefined ? {} : { beforeId: value.before }) };
-    const turns = told === null ? [] : store.turns.listByTask(told.planId, told.taskId, page);
-    const attempts = told === null ? [] : store.attempts.listByTask(told.planId, told.taskId);
+    const { turns, attempts } =
+      !isConversation || planId === null
+        ? { turns: [], attempts: [] }
+        : taskId === null
+          ? planConversation(store, planId, page)
+          : {
+              turns: store.turns
+                .listByTask(planId, taskId, page)
+                .map(({ attemptId, ...turn }) => ({ attempt: attemptId, ...turn })),
+              attempts: store.attempts.listByTask(planId, taskId),
+            };
     return {
       summary: isConversation ? `${turns.length} turns.` : `${events.length} events.`,
       seq: store.events.lastSeq(),
       events: events.map((event) => ({ ...event, body: { ...event.body } })),
-      turns: turns.map((turn) => ({
-        id: turn.id,
-        at: new Date(turn.atMs).toISOString(),
-        attempt: turn.attemptId,
-        kind: turn.kind,
-        text: turn.text,
+      turns: turns.map(({ id, attempt, atMs, kind, text }) => ({
+        id,
+        at: new Date(atMs).toISOString(),
+        attempt,
+        kind,
+        text,
       })),
       attempts: attempts.map(({ id, number, provider, outcome, costUsd, tokens }) => ({
         id,

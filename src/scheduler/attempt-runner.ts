@@ -224,15 +224,19 @@ export class AttemptRunner {
     }
     const startedAtMs = clock.nowMs();
     const told = stepFiles(prepared.step, request.scratchDir);
-    this.#commit(() => noteStart(this.#parts, task, prepared, { attemptId: live.id, request, startedAtMs, mail }));
+    const history = new AttemptHistory(this.#parts, task, live.id);
+    this.#commit(() => {
+      noteStart(this.#parts, task, prepared, { attemptId: live.id, request, startedAtMs, mail });
+      // With its row: what was said to an agent that is killed a moment later can be read back.
+      history.prompt(request.prompt);
+      history.flush();
+    });
     crashPoint("attempt-row-written");
     for (const file of [...command.files, ...told.files]) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
     crashPoint("attempt-files-written");
-    const history = new AttemptHistory(this.#parts, task, live.id);
-    history.prompt(request.prompt);
     const reader = backend.readTurn(request);
     const environment = {
       ...request.environment,

@@ -362,7 +362,8 @@ export class Consultant {
         endedAtMs: clock.nowMs(),
         outcome: end.type === "succeeded" ? "answered" : end.type === "failed" ? "failed" : "interrupted",
         message: end.type === "failed" ? end.message : end.type === "succeeded" ? null : "it was ended",
-        answer: turnEnd.finalText,
+        // The form is what counted; what is said beside it may be empty.
+        answer: turnEnd.structured == null ? turnEnd.finalText : JSON.stringify(turnEnd.structured),
         sessionId: turnEnd.sessionId,
         totals: turnEnd.totals,
         costUsd,

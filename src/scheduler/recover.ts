@@ -85,13 +85,16 @@ function endOpenAttempts(parts: Parts): number {
   const open = new Map<TaskKey, string>();
   for (const attempt of store.attempts.listOpen()) {
     const hadProcess = attempt.pid !== null;
-    if (hadProcess) open.set(taskKey({ planId: attempt.planId, id: attempt.taskId }), attempt.id);
-    store.attempts.update(attempt.id, {
+    const { id: attemptId, planId, taskId } = attempt;
+    if (hadProcess) open.set(taskKey({ planId, id: taskId }), attemptId);
+    const message = hadProcess ? "the engine ended while it ran" : "the engine ended before its agent was started";
+    store.turns.append({ attemptId, planId, taskId, atMs: nowMs, kind: "note", text: message });
+    store.attempts.update(attemptId, {
       state: "ended",
       endedAtMs: nowMs,
       outcome: "failed",
       cause: "engine-crash",
-      message: hadProcess ? "the engine ended while it ran" : "the engine ended before its agent was started",
+      message,
     });
   }
   let count = 0;

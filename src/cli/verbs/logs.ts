@@ -1,4 +1,7 @@
-/** `orchestrator logs`: events from the first on, of everything, a plan or a task; or a task's conversation. */
+/**
+ * `orchestrator logs`: events from the first on, of everything, a plan or a task; or a conversation: of a task's agent,
+ * or of the orchestrator role with the agents of a plan.
+ */
 import { AppError } from "../../errors.ts";
 import type { StoredEvent } from "../../events/event.ts";
 import { openEngineSession, type EngineSession, type Output } from "../engine-session.ts";
@@ -21,8 +24,8 @@ export const runLogs: VerbRunner = async (invocation, terminal) => {
   try {
     const { plan, task, seq } = await resolveName(session, name);
     if (invocation.has("turns")) {
-      if (task === null) throw new AppError("USAGE", "--turns shows one task's conversation: name it as PLAN/TASK");
-      return await printTurns(session, task, invocation, terminal);
+      if (plan === null) throw new AppError("USAGE", "--turns shows one conversation: name PLAN/TASK, or a PLAN");
+      return await printTurns(session, task === null ? { plan } : { task }, invocation, terminal);
     }
     const tell = (event: StoredEvent): void => {
       if (invocation.json) terminal.printJson(eventJson(event));
@@ -89,12 +92,12 @@ type Log = Output<"read_log">;
 /** All of it, in order: pages come from the end. */
 async function readTurns(
   session: EngineSession,
-  task: string,
+  about: Subject,
 ): Promise<{ readonly turns: Log["turns"]; readonly attempts: Log["attempts"] }> {
   const pages: Log["turns"][] = [];
   let before: { readonly before?: number } = {};
   for (;;) {
-    const { turns, attempts }: Log = await session.call("read_log", { task, turns: true, limit: PAGE, ...before });
+    const { turns, attempts }: Log = await session.call("read_log", { ...about, turns: true, limit: PAGE, ...before });
     pages.unshift(turns);
     if (turns.length < PAGE) return { turns: pages.flat(), attempts };
     before = { before: turns[0]?.id ?? 0 };
@@ -103,12 +106,17 @@ async function readTurns(
 
 async function printTurns(
   session: EngineSession,
-  task: string,
+  about: Subject,
   invocation: Invocation,
   terminal: Terminal,
 ): Promise<ExitCode> {
-  const { turns, attempts } = await readTurns(session, task);
+  const { turns, attempts } = await readTurns(session, about);
   const byId = new Map(attempts.map((attempt) => [attempt.id, attempt]));
+  if (turns.length === 0 && "plan" in about && !invocation.json) {
+    terminal.print([
+      "Nothing of it was asked of the orchestrator role; PLAN/TASK names the conversation of a task's agent.",
+    ]);
+  }
   let shown: string | null = null;
   for (const turn of turns) {
     const attempt = byId.get(turn.attempt);
@@ -116,7 +124,8 @@ async function printTurns(
       terminal.printJson({ ...turn, number: attempt?.number ?? null });
       continue;
     }
-    if (attempt !== undefined && attempt.id !== shown) terminal.print(attemptLine(attempt));
+    if (attempt !== undefined && attempt.id !== shown)
+      terminal.print(attemptLine("task" in about ? "attempt" : "turn", attempt));
     shown = turn.attempt;
     const lines = turn.text.replaceAll("\r\n", "\n").trimEnd().split("\n");
     terminal.print([styled(`[${turn.kind}]`, "bold"), ` ${turn.at}`], ...lines.map((line): Line => [`  ${line}`]));
@@ -124,11 +133,11 @@ async function printTurns(
   return EXIT.succeeded;
 }
 
-function attemptLine({ number, provider, outcome, costUsd, tokens }: Log["attempts"][number]): Line {
+function attemptLine(what: string, { number, provider, outcome, costUsd, tokens }: Log["attempts"][number]): Line {
   const used = tokens === null ? "" : `, ${tokens.input} tokens in (${tokens.cached} cached), ${tokens.output} out`;
   const cost = renderCost(costUsd);
   return [
-    styled(`attempt ${number} (${provider})`, "bold"),
+    styled(`${what} ${number} (${provider})`, "bold"),
     `: ${outcome ?? "under way"}${used}${cost === null ? "" : `, ${cost}`}`,
   ];
 }

@@ -10,6 +10,7 @@ import { isReview } from "../plan/workflow.ts";
 import type { Prepared } from "./attempt-request.ts";
 import type { Parts } from "./parts.ts";
 import type { Judgement, StepFacts } from "./review.ts";
+import { tryAgain } from "./try-again.ts";
 
 export interface FinishedWork {
   readonly end: AttemptEnd;
@@ -95,7 +96,8 @@ async function settleWithRoom(
 ): Promise<Settled | null> {
   for (let tries = 0; ; tries += 1) {
     try {
-      return await settleBranch(parts, task, prepared, end);
+      const what = `the work of ${taskKey(task)}`;
+      return await tryAgain(parts, what, () => settleBranch(parts, task, prepared, end));
     } catch (thrown) {
       const limit = machineLimitOf(thrown);
       if (limit === null || end.type !== "succeeded") throw thrown;

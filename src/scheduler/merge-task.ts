@@ -16,6 +16,7 @@ import { machineWait } from "./machine-wait.ts";
 import type { Commit, Parts } from "./parts.ts";
 import { hasArrived } from "./has-arrived.ts";
 import { branchOf } from "./task-place.ts";
+import { tryAgain } from "./try-again.ts";
 import { verify } from "./verify.ts";
 import { whyApproval } from "./why-approval.ts";
 
@@ -65,7 +66,9 @@ export async function mergeTask(
     end =
       branchSha === null
         ? gone(task)
-        : await run({ parts, task, commit, isStopping, mergeId, target, branchSha, inTheWay });
+        : await tryAgain(parts, `the merge of ${taskKey(task)}`, () =>
+            run({ parts, task, commit, isStopping, mergeId, target, branchSha, inTheWay }),
+          );
   } catch (thrown) {
     parts.log("error", `merging ${taskKey(task)} failed: ${messageOf(thrown)}`, {});
     const wait = machineWait(parts, thrown);

@@ -10,6 +10,7 @@ import type { Parts } from "./parts.ts";
 import { hasArrived } from "./has-arrived.ts";
 import { folderOf } from "./task-folder.ts";
 import { giveBack } from "./tidy-task.ts";
+import { tryAgain } from "./try-again.ts";
 
 export interface TaskPlace {
   readonly path: string;
@@ -41,59 +42,67 @@ export function branchOf(task: { readonly planId: string; readonly id: string })
 export async function openWorktree(
   parts: Parts,
   task: TaskRecord,
-  { isRepeatable }: { readonly isRepeatable: boolean },
+  options: { readonly isRepeatable: boolean },
 ): Promise<Opened> {
-  const { repository, board, store } = parts;
-  const { target } = board.plan(task.planId).record;
-  const branch = branchOf(task);
   try {
-    const tip = await repository.branchTip(target);
-    if (tip === null)
-      return targetWait(`the target branch ${target} does not exist any more`, `git branch ${target} <commit>`);
-    const lacking = await lackingDependency(parts, task, tip);
-    if (lacking !== null) return await lostMerge(parts, task, target, lacking);
-    const work = store.tasks.getWork(task.planId, task.id);
-    let { baseSha = null, worktree = null } = work ?? {};
-    // Done and opened again by a changed plan: what it builds on now is in the target, not where it once began.
-    if (worktree === null) baseSha = null;
-    const folder = folderOf(parts, task);
-    if (worktree === null) {
-      // One that an engine made which then died has no row: the target may have moved on from where it began.
-      await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch });
-    } else if (isRepeatable) {
-      // A branch that got nowhere yet needs no ref to keep it.
-      const given = { mergedInto: tip, unmerged: "delete-branch" } as const;
-      await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch, ...given });
-      worktree = null;
-      baseSha = null;
-    }
-    crashPoint("task-worktree-put-aside");
-    const startSha = baseSha ?? (await takeOver(parts, task)) ?? tip;
-    const opened = await repository.worktrees.ensure({
-      planId: task.planId,
-      taskId: task.id,
-      folder,
-      branch,
-      startSha,
-    });
-    return {
-      type: "opened",
-      place: {
-        path: opened.path,
-        gitDir: opened.gitDir,
-        branch,
-        baseSha: startSha,
-        headSha: opened.headSha,
-        isFirst: opened.isCreated && worktree === null,
-        startedAtMs: work?.startedAtMs ?? null,
-      },
-    };
+    return await tryAgain(parts, `the worktree of ${taskKey(task)}`, () => openOnce(parts, task, options));
   } catch (thrown) {
     parts.log("warning", `no worktree for ${taskKey(task)}: ${messageOf(thrown)}`, {});
     const wait = machineWait(parts, thrown);
     if (wait !== null) return { type: "wait", wait };
     return { type: "failed", message: `the worktree could not be made: ${messageOf(thrown)}` };
   }
+}
+
+async function openOnce(
+  parts: Parts,
+  task: TaskRecord,
+  { isRepeatable }: { readonly isRepeatable: boolean },
+): Promise<Opened> {
+  const { repository, board, store } = parts;
+  const { target } = board.plan(task.planId).record;
+  const branch = branchOf(task);
+  const tip = await repository.branchTip(target);
+  if (tip === null)
+    return targetWait(`the target branch ${target} does not exist any more`, `git branch ${target} <commit>`);
+  const lacking = await lackingDependency(parts, task, tip);
+  if (lacking !== null) return await lostMerge(parts, task, target, lacking);
+  const work = store.tasks.getWork(task.planId, task.id);
+  let { baseSha = null, worktree = null } = work ?? {};
+  // Done and opened again by a changed plan: what it builds on now is in the target, not where it once began.
+  if (worktree === null) baseSha = null;
+  const folder = folderOf(parts, task);
+  if (worktree === null) {
+    // One that an engine made which then died has no row: the target may have moved on from where it began.
+    await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch });
+  } else if (isRepeatable) {
+    // A branch that got nowhere yet needs no ref to keep it.
+    const given = { mergedInto: tip, unmerged: "delete-branch" } as const;
+    await repository.worktrees.remove({ planId: task.planId, taskId: task.id, folder, branch, ...given });
+    worktree = null;
+    baseSha = null;
+  }
+  crashPoint("task-worktree-put-aside");
+  const startSha = baseSha ?? (await takeOver(parts, task)) ?? tip;
+  const opened = await repository.worktrees.ensure({
+    planId: task.planId,
+    taskId: task.id,
+    folder,
+    branch,
+    startSha,
+  });
+  return {
+    type: "opened",
+    place: {
+      path: opened.path,
+      gitDir: opened.gitDir,
+      branch,
+      baseSha: startSha,
+      headSha: opened.headSha,
+      isFirst: opened.isCreated && worktree === null,
+      startedAtMs: work?.startedAtMs ?? null,
+    },
+  };
 }
 
 /**

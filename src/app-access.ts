@@ -3,7 +3,7 @@ import { AppError } from "./errors.ts";
 import { damagedStates } from "./engine/state-folder.ts";
 import { areHooksInstalled } from "./git/hooks.ts";
 import { nearestName } from "./nearest-name.ts";
-import { reconsiderBudget } from "./plan/change-budget.ts";
+import { reconsiderBudgets } from "./plan/change-budget.ts";
 import { standingOf } from "./plan/explain.ts";
 import type { PlanNode } from "./plan/node.ts";
 import { taskKey, type TaskKey, type TaskSpec } from "./plan/records.ts";
@@ -100,8 +100,7 @@ export class AppAccess {
   /** A price that became known lets those go on that waited for it. */
   #reconsiderBudgets(): void {
     const { board, clock } = this.parts;
-    const nowMs = clock.nowMs();
-    this.scheduler.commit(() => [...board.plans()].forEach((plan) => reconsiderBudget(board, plan, nowMs)));
+    this.scheduler.commit(() => reconsiderBudgets(board, clock.nowMs()));
   }
 
   /**

@@ -5,30 +5,37 @@
  */
 import type { Amounts, BudgetUnit, BudgetVerdict } from "./budget.ts";
 import type { TaskNode } from "./node.ts";
-import { candidatesOf, chooseProvider } from "./provider-choice.ts";
 import type { ProviderTable } from "./provider-table.ts";
 
 export type Obstacle =
   /** The machine lacks something that every start needs. */
   | { readonly type: "machine"; readonly message: string }
   | { readonly type: "plan-paused" }
-  /** Each provider's circuit is open or its account used up; also while another task is its probe. */
+  /**
+   * Each provider's circuit is open or its account used up, also while another task is its probe; or the budget has no
+   * room for those that are well, and has for one that is not.
+   */
   | { readonly type: "provider-gate" }
   | { readonly type: "plan-slots"; readonly limit: number }
   | { readonly type: "provider-slots"; readonly provider: string; readonly limit: number }
   /** It would go over the plan's budget while so much is set aside for those that run. */
   | { readonly type: "budget"; readonly need: Amounts; readonly units: readonly BudgetUnit[] };
 
-/** Answers the first thing that is in the way; null when the task may start. `budget`: with the provider it would have. */
+/** The provider that a task would have now, and what its plan's budget says to that. */
+export interface Choice {
+  /** Null: none lets it through. */
+  readonly provider: string | null;
+  readonly budget: BudgetVerdict;
+}
+
+/** Answers the first thing that is in the way; null when the task may start. */
 export function obstacleFor(
-  { plan, record }: TaskNode,
-  budget: BudgetVerdict,
+  { plan }: TaskNode,
+  { provider, budget }: Choice,
   providers: ProviderTable,
   limits: ReadonlyMap<string, number>,
-  nowMs: number,
 ): Obstacle | null {
   if (plan.record.paused) return { type: "plan-paused" };
-  const provider = chooseProvider(candidatesOf(record), providers, nowMs);
   if (provider === null) return { type: "provider-gate" };
   const { maxConcurrent } = plan.record;
   if (plan.running >= maxConcurrent) return { type: "plan-slots", limit: maxConcurrent };

@@ -15,8 +15,8 @@
  * file.
  */
 import { AppError } from "../errors.ts";
-import { obstacleFor, type Obstacle } from "./admission.ts";
-import type { Amounts, BudgetVerdict, PlanFunds } from "./budget.ts";
+import { obstacleFor, type Choice, type Obstacle } from "./admission.ts";
+import { isFinal, type Amounts, type BudgetVerdict, type PlanFunds } from "./budget.ts";
 import { budgetWait } from "./budget-words.ts";
 import type { ClaimTable } from "./claim-table.ts";
 import type { RetrySettings } from "./consequence.ts";
@@ -216,13 +216,13 @@ export class Board {
     while (this.#places.running < this.settings.limitAgents) {
       const node = ready.take((head) => this.obstacle(head, nowMs) === null);
       if (node === undefined) break;
-      const budget = this.budgetVerdict(node, nowMs);
+      const { budget, provider } = this.#choose(node, nowMs);
       if (budget.type !== "fits") {
         this.move(node, "waiting", { wait: budgetWait(node, budget, this.uses) });
         continue;
       }
       const blocker = this.claims.tryTake(node);
-      if (blocker === null) decisions.push(this.#start(node, budget.need, nowMs));
+      if (blocker === null) decisions.push(this.#start(node, provider, budget.need, nowMs));
       else this.move(node, "waiting", { wait: lockWait(node, blocker) });
     }
     for (const target of merges.targets()) {
@@ -262,15 +262,18 @@ export class Board {
     // A plan that a person paused is told as that: it would not start with all the room of the world.
     if (this.hold !== null && !node.plan.record.paused) return { type: "machine", message: this.hold };
     const { providerLimits } = this.settings;
-    return obstacleFor(node, this.budgetVerdict(node, nowMs), this.#places.providers, providerLimits, nowMs);
+    return obstacleFor(node, this.#choose(node, nowMs), this.#places.providers, providerLimits);
   }
 
   /** Whether the plan's budget has room for the task's next attempt, with the provider that it would have now. */
-  budgetVerdict({ plan, record }: TaskNode, nowMs: number): BudgetVerdict {
-    const { provider } = record;
-    const chosen = plan.budget.isBounded ? chooseProvider(candidatesOf(record), this.#places.providers, nowMs) : null;
+  budgetVerdict(node: TaskNode, nowMs: number): BudgetVerdict {
+    return this.#choose(node, nowMs).budget;
+  }
+
+  /** The same with a provider that is given. */
+  budgetVerdictWith({ plan, record }: TaskNode, provider: string): BudgetVerdict {
     const { agent: role } = stepOf(record);
-    const spender = { role, provider: chosen ?? provider, timeoutMinutes: record.spec.timeoutMinutes };
+    const spender = { role, provider, timeoutMinutes: record.spec.timeoutMinutes };
     return plan.budget.verdict(spender, this.uses);
   }
 
@@ -406,9 +409,18 @@ export class Board {
     }
   }
 
-  #start(node: TaskNode, need: Amounts, nowMs: number): Decision {
+  /** The provider that it would start with now; where none lets it through, the budget of one that it waits for. */
+  #choose(node: TaskNode, nowMs: number): Choice {
+    const candidates = candidatesOf(node.record);
+    const hasRoom = (name: string): boolean => !isFinal(this.budgetVerdictWith(node, name));
+    const provider = chooseProvider(candidates, this.#places.providers, nowMs, hasRoom);
+    const asked = provider ?? candidates.find(hasRoom) ?? node.record.provider;
+    return { provider, budget: this.budgetVerdictWith(node, asked) };
+  }
+
+  #start(node: TaskNode, provider: string | null, need: Amounts, nowMs: number): Decision {
     const { record, plan } = node;
-    const message = this.#places.providers.chooseFor(node, nowMs);
+    const message = this.#places.providers.startWith(node, provider ?? record.provider, nowMs);
     plan.budget.reserve(record.id, need);
     record.ledger = { ...record.ledger, attempts: record.ledger.attempts + 1 };
     this.move(node, "running", { cause: null, message });

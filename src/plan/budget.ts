@@ -75,6 +75,11 @@ export type BudgetVerdict =
   /** There is a bound in money, and nobody knows what its model costs. */
   | { readonly type: "unpriced"; readonly funds: RoleFunds };
 
+/** Whether only a person can clear it. */
+export function isFinal(verdict: BudgetVerdict): verdict is Extract<BudgetVerdict, { type: "over" | "unpriced" }> {
+  return verdict.type === "over" || verdict.type === "unpriced";
+}
+
 /** What a plan that is put on the board brings along. */
 export interface PlanFunds {
   /** Booked so far, by earlier engines too. */

@@ -1,6 +1,7 @@
 /** Why a task is not running, and how a plan stands: what people and parents read. Pure over the board. */
 import type { Obstacle } from "./admission.ts";
 import type { Board } from "./board.ts";
+import { isFinal } from "./budget.ts";
 import { budgetWait } from "./budget-words.ts";
 import { candidatesOf, describeGate } from "./provider-choice.ts";
 import { isFailing, isSatisfied, rootFailure, type PlanNode, type TaskNode } from "./node.ts";
@@ -119,21 +120,27 @@ function explainReady(board: Board, node: TaskNode, nowMs: number): Explanation 
   return { ...plain, code: "slot", message: slotMessage(obstacle) };
 }
 
-/** Each of its providers is shut, or lets one probe through. */
-function explainGates(board: Board, { record }: TaskNode, nowMs: number): Explanation {
+/** Each of its providers is shut, lets one probe through, or is more than the plan's budget has room for. */
+function explainGates(board: Board, node: TaskNode, nowMs: number): Explanation {
+  const { record } = node;
   let untilMs: number | null = null;
   let code: WaitCode | null = null;
   const parts: string[] = [];
-  for (const name of candidatesOf(record)) {
+  const candidates = candidatesOf(record);
+  const isPayable = (name: string): boolean => !isFinal(board.budgetVerdictWith(node, name));
+  const isAnyPayable = candidates.some(isPayable);
+  for (const name of candidates) {
     const gate = board.gate(name, nowMs);
-    if (gate.state === "open-to-all") continue;
-    const health = board.provider(name);
-    const probe = board.probeOf(name);
-    const isShut = gate.state === "shut";
-    const how = isShut || probe === null ? "" : ` (${taskKey(probe.record)} is its probe)`;
-    parts.push(`provider ${name} ${describeGate(gate)}${how}${health.reason === null ? "" : `: ${health.reason}`}`);
-    if (isShut) untilMs = Math.min(untilMs ?? Infinity, gate.untilMs);
-    code ??= gate.code;
+    if (gate.state !== "open-to-all") {
+      const { reason } = board.provider(name);
+      const probe = gate.state === "shut" ? null : board.probeOf(name);
+      const how = probe === null ? "" : ` (${taskKey(probe.record)} is its probe)`;
+      parts.push(`provider ${name} ${describeGate(gate)}${how}${reason === null ? "" : `: ${reason}`}`);
+      code ??= gate.code;
+    }
+    if (isAnyPayable && !isPayable(name))
+      parts.push(`the budget has no room for ${name}: ${noRoomWords(board, node, name)}`);
+    else if (gate.state === "shut") untilMs = Math.min(untilMs ?? Infinity, gate.untilMs);
   }
   const ruledOut = record.ruledOut.length === 0 ? "" : `; without ${record.ruledOut.join(", ")}, which needs a person`;
   return {
@@ -145,6 +152,13 @@ function explainGates(board: Board, { record }: TaskNode, nowMs: number): Explan
     untilMs,
     waitsFor: [],
   };
+}
+
+function noRoomWords(board: Board, node: TaskNode, provider: string): string {
+  const verdict = board.budgetVerdictWith(node, provider);
+  if (verdict.type === "fits") return "";
+  const { message, command } = budgetWait(node, verdict, board.uses);
+  return command === null ? message : `${message} (${command})`;
 }
 
 function slotMessage(obstacle: Obstacle | null): string {

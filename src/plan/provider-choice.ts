@@ -1,8 +1,8 @@
 /**
  * Which provider of its step a task starts with. Pure over the providers' health.
  *
- * The first of them whose gate lets it through now. A gate is all that counts: a provider that is only busy is waited
- * for, or one with a small limit would never be the preferred one. A provider that waits for its probe lets one through,
+ * The first of them whose gate lets it through now. A provider that is only busy is waited for, or one with a small limit
+ * would never be the preferred one. A provider that waits for its probe lets one through,
  * so it is the preferred one again as soon as it is well. Who went elsewhere stays there (`switchTo` puts that provider
  * first), with the conversation it has there, unless that one is shut too.
  */
@@ -33,9 +33,23 @@ export function letsThrough(providers: Providers, name: string, nowMs: number): 
   return gate.state === "open-to-all" || providers.probeOf(name) === null;
 }
 
-/** The first that lets a task through; null when none does. */
-export function chooseProvider(candidates: readonly string[], providers: Providers, nowMs: number): string | null {
-  return candidates.find((name) => letsThrough(providers, name, nowMs)) ?? null;
+/**
+ * The first that lets a task through; null when it waits for one that does. Money sends nobody elsewhere, but who has to
+ * go elsewhere goes where the plan's budget has room (`hasRoom`), or waits for one that is shut and within it: only where
+ * none is, it is with the first that is open, and a person is asked.
+ */
+export function chooseProvider(
+  candidates: readonly string[],
+  providers: Providers,
+  nowMs: number,
+  hasRoom: (name: string) => boolean,
+): string | null {
+  const open = candidates.filter((name) => letsThrough(providers, name, nowMs));
+  const first = open[0] ?? null;
+  if (first === null || first === candidates[0]) return first;
+  const payable = open.find(hasRoom);
+  if (payable !== undefined) return payable;
+  return candidates.some((name) => !open.includes(name) && hasRoom(name)) ? null : first;
 }
 
 /** Puts the provider in front of the step's others. Only while the task is in no queue and holds no slot. */

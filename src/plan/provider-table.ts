@@ -1,5 +1,5 @@
 /** Every provider's health, how many of its agents run, and which of them is its probe. */
-import { candidatesOf, chooseProvider, describeSwitch, switchTo } from "./provider-choice.ts";
+import { describeSwitch, switchTo } from "./provider-choice.ts";
 import { gateOf, type Gate } from "./provider-gate.ts";
 import { healthyProvider, type ProviderHealth } from "./records.ts";
 import type { TaskNode } from "./node.ts";
@@ -56,13 +56,12 @@ export class ProviderTable {
   }
 
   /**
-   * A task starts: with the first of its providers that lets it through, as the probe where only one is let through.
-   * Answers why it goes elsewhere than it was; null when it does not.
+   * A task starts with one of its providers, as the probe where only one is let through. Answers why it goes elsewhere
+   * than it was; null when it does not.
    */
-  chooseFor(node: TaskNode, nowMs: number): string | null {
+  startWith(node: TaskNode, provider: string, nowMs: number): string | null {
     const { record } = node;
     const from = record.provider;
-    const provider = chooseProvider(candidatesOf(record), this, nowMs) ?? from;
     const words =
       provider === from ? null : describeSwitch(record, this.health(from), this.gate(from, nowMs), provider);
     if (provider !== from) switchTo(record, provider);

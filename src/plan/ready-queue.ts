@@ -1,11 +1,13 @@
 /**
  * Ready tasks in the order in which they may start: those that go on before those that are new, then the longest
- * remaining path, then priority, then age. Kept in one heap for each plan and list of providers, because those two alone
- * can close a whole heap at once (a paused plan, an open circuit); so one decision looks at a few heads, never at all tasks.
+ * remaining path, then priority, then age. Kept in one heap for each plan, list of providers and role, because those alone
+ * can close a whole heap at once (a paused plan, an open circuit, a budget with no room for that role elsewhere); so one
+ * decision looks at a few heads, never at all tasks.
  */
 import { Heap } from "./heap.ts";
 import type { TaskNode } from "./node.ts";
 import { candidatesOf } from "./provider-choice.ts";
+import { stepOf } from "./workflow.ts";
 
 /** A task with its rank as it was when it came in: a heap whose order changes under it loses its order. */
 interface Entry {
@@ -29,7 +31,7 @@ export class ReadyQueue {
   push(node: TaskNode): void {
     const { planId } = node.record;
     const providers = candidatesOf(node.record);
-    const key = [planId, ...providers].join("\n");
+    const key = [planId, stepOf(node.record).agent, ...providers].join("\n");
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
       bucket = { planId, providers, heap: new Heap<Entry>(isBefore) };

@@ -87,7 +87,7 @@ export interface Booked {
   readonly overrun: string | null;
 }
 
-/** Books what a turn used; answers what its row is to say. Call inside the transaction of its end. */
+/** Books what a turn used in the place of what was set aside for it; answers what its row is to say. Call inside the transaction of its end. */
 export function bookTurn({ board }: Parts, used: UsedTurn): Booked {
   const costUsd = costOf(used);
   if (!board.hasPlan(used.planId)) return { costUsd, booked: NOTHING_USED, overrun: null };
@@ -102,6 +102,8 @@ export function bookTurn({ board }: Parts, used: UsedTurn): Booked {
   const reserved = plan.budget.reservedFor(used.name);
   const booked = bookedWith(told, reserved);
   plan.budget.charge(booked);
+  // Both at once: nobody reads that it is used and set aside as well.
+  plan.budget.release(used.name);
   const beyond = plan.budget.passed.filter((unit) => booked[unit] > reserved[unit]);
   if (used.isTelling || (used.turnEnd.usage?.outputTokens ?? 0) > 0) board.uses.note(useKey, told);
   return { costUsd, booked, overrun: beyond.length === 0 ? null : overrunWords(plan.budget, beyond, booked, reserved) };

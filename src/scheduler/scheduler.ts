@@ -13,7 +13,7 @@ import { setImmediate as immediate, setTimeout as delay } from "node:timers/prom
 import { crashPoint } from "../crash-point.ts";
 import type { BackendKind } from "../agents/backend.ts";
 import type { Board, Decision } from "../plan/board.ts";
-import { reconsiderBudget } from "../plan/change-budget.ts";
+import { reconsiderBudgets } from "../plan/change-budget.ts";
 import type { AttemptEnd, MergeEnd } from "../plan/outcomes.ts";
 import { endAttempt, endMerge } from "../plan/outcomes.ts";
 import { isEnded } from "../plan/task-state.ts";
@@ -242,7 +242,7 @@ export class Scheduler {
       write();
       const ended = withWaitOfNow(this.questions, this.parts.store, task, this.#withMail(task, end));
       endAttempt(this.#board, taskKey(task), ended, clock.nowMs(), ids.random());
-      reconsiderBudget(this.#board, this.#board.plan(task.planId), clock.nowMs());
+      reconsiderBudgets(this.#board, clock.nowMs());
       if (end.type === "succeeded") addProposals(this.parts, task);
       this.#closeWork(task, end);
     });

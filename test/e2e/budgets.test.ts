@@ -97,7 +97,7 @@ describe("a budget in money", () => {
     await repo.call("update_plan", { plan: "p", budget: { usd: 9 } });
     expect(await repo.settled("p")).toBe("succeeded");
     const log = JSON.stringify(await repo.call("read_log", { plan: "p", limit: 1000 }));
-    expect(log).toContain("the plan is over its budget");
+    expect(log).toContain('the plan is over its budget, 7.10 of 1.00 USD"');
     const [, cut, last] = claude.turns();
     expect(last).toMatchObject({ resumed: true, sessionId: cut?.sessionId });
     // It was told nothing of a retry: none was spent.

@@ -412,8 +412,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "lists: a task does not go to the next provider of its list",
     file: "provider-choice.ts",
-    from: `return candidates.find((name) => letsThrough(providers, name, nowMs)) ?? null;`,
-    to: `return candidates.slice(0, 1).find((name) => letsThrough(providers, name, nowMs)) ?? null;`,
+    from: `const open = candidates.filter((name) => letsThrough(providers, name, nowMs));`,
+    to: `const open = candidates.slice(0, 1).filter((name) => letsThrough(providers, name, nowMs));`,
     promises: ["wakes", "why"],
   },
   {

@@ -1,6 +1,8 @@
 /** R1, R2, provider chains: where a task goes while the provider that it prefers can't take it. Pure, over a board. */
 import { describe, expect, test } from "vitest";
 import { Board } from "../../src/plan/board.ts";
+import { fundsKey } from "../../src/plan/budget.ts";
+import { changeBudget } from "../../src/plan/change-budget.ts";
 import { controlTask, tryNewKey } from "../../src/plan/controls.ts";
 import { explainTask, standingOf } from "../../src/plan/explain.ts";
 import { endAttempt } from "../../src/plan/outcomes.ts";
@@ -12,8 +14,12 @@ const RESET_MS = NOW_MS + 4 * 60 * MINUTE_MS;
 const RESET_TEXT = new Date(RESET_MS).toISOString();
 
 function chain(...names: readonly string[]): TaskOptions {
+  return chainOf("coder", ...names);
+}
+
+function chainOf(agent: string, ...names: readonly string[]): TaskOptions {
   const [provider = "", ...otherProviders] = names;
-  const steps: Workflow = { steps: [{ agent: "coder", provider, otherProviders, prompt: null }], maxRounds: 0 };
+  const steps: Workflow = { steps: [{ agent, provider, otherProviders, prompt: null }], maxRounds: 0 };
   return { steps, writes: [] };
 }
 
@@ -187,6 +193,77 @@ describe("when no provider of the list can take it", () => {
     controlTask(board, "p/a", "retry", NOW_MS + 239 * MINUTE_MS);
     expect(tasks["a"]).toMatchObject({ state: "ready", ruledOut: [] });
     expect(start(board, NOW_MS + 239 * MINUTE_MS)).toEqual(["p/a"]);
+  });
+});
+
+describe("where the plan's budget has no room for the provider that it would go to", () => {
+  /** Coders use so much money with each provider. */
+  function boardOf(uses: Readonly<Record<string, number>>, tasks: Record<string, TaskOptions>, limit = 5) {
+    const board = new Board(settingsOf());
+    const records = addPlan(board, "p", tasks, { budget: { usd: limit, tokens: null, minutes: null } });
+    const roles = Object.keys(uses).map((provider) => {
+      const funds = { useKey: provider, provider, model: null, isFree: false, isPriced: true };
+      return [fundsKey("coder", provider), funds] as const;
+    });
+    board.plan("p").budget.roles = new Map(roles);
+    for (const [key, usd] of Object.entries(uses)) board.uses.note(key, { usd, tokens: null, minutes: null });
+    return { board, tasks: records };
+  }
+
+  test("it waits for the one that is used up, by itself, says so, and starts there at the reset", () => {
+    const { board, tasks } = boardOf({ alpha: 1, beta: 9 }, { a: CHAIN });
+    start(board);
+    failWith(board, "p/a", "usage-limit", { message: "used up", resetsAtMs: RESET_MS });
+    expect(start(board)).toEqual([]);
+    expect(standingOf(board.plan("p")).state).toBe("running");
+    const told = explainTask(board, "p/a", NOW_MS);
+    expect(told).toMatchObject({ code: "usage-limit", untilMs: RESET_MS, command: "orchestrator retry p/a" });
+    expect(told.message).toContain("provider alpha has used up its account's limit");
+    expect(told.message).toMatch(/no room for beta.*9\.00 USD.*\(orchestrator edit p --budget usd=9\)/);
+    expect(board.nextWakeMs(NOW_MS)).toBe(RESET_MS);
+    expect(start(board, RESET_MS)).toEqual(["p/a"]);
+    expect(tasks["a"]).toMatchObject({ provider: "alpha", ledger: { attempts: 2, retries: 0 } });
+  });
+
+  test("more money sends it there at once", () => {
+    const { board, tasks } = boardOf({ alpha: 1, beta: 9 }, { a: CHAIN });
+    start(board);
+    failWith(board, "p/a", "usage-limit", { resetsAtMs: RESET_MS });
+    expect(start(board)).toEqual([]);
+    changeBudget(board, "p", { usd: 9, tokens: null, minutes: null }, NOW_MS);
+    expect(start(board)).toEqual(["p/a"]);
+    expect(tasks["a"]?.provider).toBe("beta");
+  });
+
+  test("another one that is well and within it takes it; a dear task keeps no cheap one waiting", () => {
+    const { board, tasks } = boardOf(
+      { alpha: 1, beta: 9, gamma: 2 },
+      { a: chain("alpha", "beta", "gamma"), b: { ...CHAIN, priority: 5 }, c: chainOf("cheap", "alpha", "beta") },
+    );
+    failWith(board, start(board)[0] as "p/a", "usage-limit", { resetsAtMs: RESET_MS });
+    for (const id of ["a", "b", "c"]) {
+      if (tasks[id]?.state === "running") failWith(board, `p/${id}`, "usage-limit", { resetsAtMs: RESET_MS });
+    }
+    expect(start(board).toSorted()).toEqual(["p/a", "p/c"]);
+    expect([tasks["a"]?.provider, tasks["b"]?.state, tasks["c"]?.provider]).toEqual(["gamma", "ready", "beta"]);
+  });
+
+  test("money alone sends nobody elsewhere, and where none is within it a person is asked", () => {
+    const one = boardOf({ alpha: 9, beta: 1 }, { a: CHAIN });
+    expect(start(one.board)).toEqual([]);
+    expect(one.tasks["a"]).toMatchObject({ state: "waiting", wait: { code: "budget" } });
+    const none = boardOf({ alpha: 4, beta: 9 }, { a: CHAIN });
+    start(none.board);
+    none.board.plan("p").budget.charge({ usd: 2, tokens: 0, minutes: 0 });
+    failWith(none.board, "p/a", "usage-limit", { resetsAtMs: RESET_MS });
+    expect(start(none.board)).toEqual([]);
+    expect(none.tasks["a"]).toMatchObject({ state: "waiting", wait: { code: "budget" } });
+    expect(standingOf(none.board.plan("p")).state).toBe("needs-person");
+    // Room for the one that is used up is enough to wait for it.
+    changeBudget(none.board, "p", { usd: 6, tokens: null, minutes: null }, NOW_MS);
+    expect(none.tasks["a"]?.state).toBe("ready");
+    expect(start(none.board)).toEqual([]);
+    expect(start(none.board, RESET_MS)).toEqual(["p/a"]);
   });
 });
 

@@ -83,7 +83,7 @@ async function report(app: App, value: ReportResultInput, call: ActingCall): Pro
     // What reaches the tasks that build on this one is what was done, not what was said about it.
     if (!isReview(task)) store.tasks.setWork(planId, taskId, { report });
     // Who reports has decided what it asked.
-    app.scheduler.questions.withdraw(planId, taskId, "its agent decided and reported its result");
+    app.scheduler.questions.withdraw(planId, taskId, "its agent decided and reported its result", task.step);
     store.events.append({
       planId,
       taskId,

@@ -149,13 +149,16 @@ export class QuestionDesk {
 
   /**
    * A task that ended, or whose agent decided by itself, waits for no answer any more: open questions are withdrawn,
-   * answers that it was not given count as delivered. Call within a commit.
+   * answers that it was not given count as delivered. `step`: only what this step of its workflow asked, for an answer
+   * to another step's agent is still to be told to that one. Call within a commit.
    */
-  withdraw(planId: string, taskId: string, reason: string): void {
-    for (const question of this.#parts.store.questions.listByTask(planId, taskId)) {
+  withdraw(planId: string, taskId: string, reason: string, step: number | null = null): void {
+    const { questions, attempts } = this.#parts.store;
+    for (const question of questions.listByTask(planId, taskId)) {
+      if (step !== null && attempts.get(question.attemptId)?.step !== step) continue;
       if (question.state === "open") {
         this.#settle(question, { state: "withdrawn", isDelivered: true }, reason);
-      } else if (!question.isDelivered) this.#parts.store.questions.update(question.id, { isDelivered: true });
+      } else if (!question.isDelivered) questions.update(question.id, { isDelivered: true });
     }
   }
 

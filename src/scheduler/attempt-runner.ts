@@ -268,7 +268,7 @@ export class AttemptRunner {
       }
       // A command that is done waits for nothing, and can't be told anything any more.
       if (end.type === "succeeded" && !backend.hasSessions)
-        this.#desk.withdraw(task.planId, task.id, "it went on alone");
+        this.#desk.withdraw(task.planId, task.id, "it went on alone", task.step);
       if (end.type === "succeeded") this.#keepLastWords(task, turnEnd.finalText);
     };
     return { end, write };

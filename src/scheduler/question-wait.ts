@@ -1,6 +1,7 @@
 /** What open questions mean for an attempt that begins or ends: its task waits for the answers, without a process. */
 import type { AgentBackend } from "../agents/backend.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
+import { isWaitingForAnswer } from "../plan/question.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import type { Wait } from "../plan/task-state.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
@@ -41,7 +42,7 @@ function waitFor(desk: QuestionDesk, open: readonly QuestionRow[]): Wait | null 
  */
 export function askedInstead(
   store: Store,
-  { planId, id }: TaskRecord,
+  { planId, id, step }: TaskRecord,
   attemptId: string,
   backend: AgentBackend,
   end: AttemptEnd,
@@ -49,13 +50,10 @@ export function askedInstead(
   // Who was told to end its turn gave no final answer, which some CLIs are held to.
   const couldBe = end.type === "succeeded" || (end.type === "failed" && end.cause === "no-result");
   if (!couldBe || !backend.hasSessions) return end;
-  const waits = store.questions
-    .listByTask(planId, id)
-    .some(
-      ({ state, isParked, isDelivered, carriedBy }) =>
-        (state === "open" && (isParked || end.type === "succeeded")) ||
-        (isParked && !isDelivered && carriedBy !== attemptId),
-    );
+  const questions = store.questions.listByTask(planId, id).map(({ attemptId: asker, state, ...question }) => {
+    return { ...question, isOpen: state === "open", step: store.attempts.get(asker)?.step ?? step };
+  });
+  const waits = isWaitingForAnswer(questions, { id: attemptId, step }, end.type === "succeeded");
   return waits ? { type: "asked", wait: null } : end;
 }
 

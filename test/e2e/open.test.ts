@@ -13,6 +13,8 @@ let repo: Repo;
 
 beforeEach(() => {
   ground = new Ground({
+    questions: { route: ["human"] },
+    workflows: { judged: { steps: [{ agent: "coder" }, { agent: "reviewer" }] } },
     providers: { claude: { kind: "claude", command: StandInClaude.program, env: { FROM_CONFIG: "set" } } },
   });
   repo = ground.main;
@@ -158,3 +160,36 @@ test("what can't be opened says why and what to do instead", async () => {
   expect((await withoutTerminal("open", "p/c", "--print")).text).toContain("has not begun");
   expect((await withoutTerminal("open", "p/nobody")).code).toBe(2);
 });
+
+const AFTER_AN_ANSWER = [
+  { how: "ends its turn", own: "echo two > two.txt" },
+  { how: "reports", own: 'echo two > two.txt; orchestrator report "done"' },
+];
+
+for (const { how, own } of AFTER_AN_ANSWER) {
+  test(`X4: opened by hand while its reviewer waits for an answer: its coder ${how}, and the reviewer hears the answer`, async () => {
+    script("turn-1.sh", "echo one > one.txt");
+    script(
+      "turn-2.sh",
+      `orchestrator ask "Which colour?" > /dev/null 2>&1 &\nwhile [ ! -e "$HOME/asked" ]; do sleep 0.05; done`,
+    );
+    script("turn-3.sh", own);
+    script("turn-4.sh", 'orchestrator report --verdict approve "fine"');
+    await repo.submit("p", [{ id: "a", prompt: "PROMPT-A", agent: "coder", workflow: "judged" }]);
+    const asked = async (): Promise<boolean> => {
+      const { questions } = (await repo.call("list_questions", {})) as { questions: unknown[] };
+      return questions.length > 0;
+    };
+    await until("the reviewer asks", asked, () => repo.log());
+    script("asked", "");
+    await repo.untilState("p/a", "waiting:question");
+    expect((await withoutTerminal("open", "p/a", "--print")).code).toBe(0);
+    await repo.call("answer_question", { id: "q1", answer: "BLUE" });
+    await repo.control("resume", { task: "p/a" });
+    expect(await repo.settled("p")).toBe("succeeded");
+    const turns = lines("turns.ndjson");
+    expect(turns.map(({ sessionId }) => sessionId === turns[0]?.["sessionId"])).toEqual([true, false, true, false]);
+    expect(turns.map(({ prompt }) => String(prompt).includes("BLUE"))).toEqual([false, false, false, true]);
+    expect(repo.read("two.txt")).toBe("two\n");
+  });
+}

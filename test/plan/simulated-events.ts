@@ -1,6 +1,7 @@
 /** What happens to agents, merges, questions and the clock of a simulated life, and what it must mean. */
 import { FAILURE_CAUSES, type FailureCause } from "../../src/plan/failure-cause.ts";
 import { endAttempt, endMerge, noteHealth, type AttemptEnd, type MergeEnd } from "../../src/plan/outcomes.ts";
+import { isWaitingForAnswer, type QuestionFacts } from "../../src/plan/question.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
 import type { Wait, WaitCode } from "../../src/plan/task-state.ts";
 import { BrokenPromise } from "./account.ts";
@@ -114,18 +115,24 @@ function randomEarlyWait({ random }: World, key: TaskKey): Wait {
 function endAsTold(world: World, record: TaskRecord, end: AttemptEnd): AttemptEnd {
   const key = taskKey(record);
   const questions = world.store.questionsOf(key);
-  const isReported = end.type === "succeeded" && world.random.chance(0.2);
-  // Who reports decided by itself.
-  if (isReported) for (const question of questions) withdraw(question);
+  // In the end nobody does, so that an agent that is taken for one that waits would do so for ever.
+  const isReported = end.type === "succeeded" && !world.isKind && world.random.chance(0.2);
+  // Who reports decided by itself what it asked.
+  if (isReported) for (const question of questions) if (question.step === record.step) withdraw(question);
   const couldBe = end.type === "succeeded" || (end.type === "failed" && end.cause === "no-result");
-  const waits = questions.some(
-    ({ state, isParked, isDelivered, carriedBy }) =>
-      (state === "open" && (isParked || end.type === "succeeded")) ||
-      (isParked && !isDelivered && carriedBy !== record.ledger.attempts),
-  );
+  const waits = isWaitingForAnswer(questions.map(factsOf), attemptOf(record), end.type === "succeeded");
   if (!couldBe || !waits) return end;
   for (const question of questions) if (question.state === "open") question.isParked = true;
   return { type: "asked", wait: questionWait(world, key) };
+}
+
+function factsOf({ step, state, isParked, isDelivered, carriedBy }: QuestionRow): QuestionFacts {
+  const carrier = carriedBy === null ? null : String(carriedBy);
+  return { step, isOpen: state === "open", isParked, isDelivered, carriedBy: carrier };
+}
+
+function attemptOf({ ledger, step }: TaskRecord): { readonly id: string; readonly step: number } {
+  return { id: String(ledger.attempts), step };
 }
 
 /** Never in the past: a desk that is late would have its task begin again and again. */

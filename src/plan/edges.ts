@@ -4,8 +4,9 @@
  */
 import { AppError } from "../errors.ts";
 import { Heap } from "./heap.ts";
-import { isFailing, isSatisfied, type PlanNode, type TaskNode } from "./node.ts";
+import { isFailing, isSatisfied, type PlanNode, type TaskFacts, type TaskNode } from "./node.ts";
 import { taskKey, type TaskRecord } from "./records.ts";
+import type { TaskState } from "./task-state.ts";
 
 /** Ties tasks of a plan to what they depend on, and counts what that means for them. */
 export function link(plan: PlanNode, nodes: Iterable<TaskNode>): void {
@@ -15,8 +16,8 @@ export function link(plan: PlanNode, nodes: Iterable<TaskNode>): void {
       if (dependency === undefined) throw new AppError("INTERNAL", `${taskKey(node.record)} depends on unknown ${id}`);
       node.dependencies.push(dependency);
       dependency.dependents.push(node);
-      if (!isSatisfied(dependency.record)) node.openCount += 1;
-      if (isFailing(dependency.record)) node.failedCount += 1;
+      if (!isSatisfied(dependency.record, node.record)) node.openCount += 1;
+      if (isFailing(dependency.record, node.record)) node.failedCount += 1;
     }
   }
 }
@@ -38,14 +39,9 @@ export function stateByDependencies(node: TaskNode): "pending" | "ready" | "bloc
   return node.openCount > 0 ? "pending" : "ready";
 }
 
-/** What a task's state meant for those behind it before it changed. */
-export interface Meaning {
-  readonly isSatisfied: boolean;
-  readonly isFailing: boolean;
-}
-
-export function meaningOf(node: TaskNode): Meaning {
-  return { isSatisfied: isSatisfied(node.record), isFailing: isFailing(node.record) };
+/** A task as it stood before it changed. */
+export function factsOf({ record: { id, state, spec } }: TaskNode): TaskFacts {
+  return { id, state, spec };
 }
 
 /**
@@ -54,32 +50,46 @@ export function meaningOf(node: TaskNode): Meaning {
  */
 export function tellDependents(
   first: TaskNode,
-  before: Meaning,
+  before: TaskFacts,
   step: (dependent: TaskNode, to: "pending" | "ready" | "blocked") => void,
 ): void {
-  const told = [{ node: first, ...difference(before, meaningOf(first)) }];
+  const told = [{ node: first, before }];
   for (let news = told.pop(); news !== undefined; news = told.pop()) {
-    if (news.satisfied === 0 && news.failing === 0) continue;
+    if (kindOf(news.before.state) === kindOf(news.node.record.state)) continue;
     for (const dependent of news.node.dependents) {
-      dependent.openCount -= news.satisfied;
-      dependent.failedCount += news.failing;
+      const { satisfied, failing } = difference(news.before, news.node.record, dependent.record);
+      if (satisfied === 0 && failing === 0) continue;
+      dependent.openCount -= satisfied;
+      dependent.failedCount += failing;
       const { state, ledger, wait } = dependent.record;
       const isInLine = state === "ready" || wait?.code === "lock";
       const hasNotBegun = state === "pending" || state === "blocked" || (isInLine && ledger.attempts === 0);
       if (!hasNotBegun) continue;
       const next = stateByDependencies(dependent);
       if (next === state) continue;
-      const meaning = meaningOf(dependent);
+      const facts = factsOf(dependent);
       step(dependent, next);
-      told.push({ node: dependent, ...difference(meaning, meaningOf(dependent)) });
+      told.push({ node: dependent, before: facts });
     }
   }
 }
 
-function difference(before: Meaning, after: Meaning): { satisfied: number; failing: number } {
+/** Steps within a kind mean nothing to anybody, however many depend on the task. */
+function kindOf(state: TaskState): "open" | "blocked" | "done" | "given-up" {
+  if (state === "blocked") return "blocked";
+  if (state === "failed" || state === "cancelled") return "given-up";
+  return state === "succeeded" || state === "skipped" ? "done" : "open";
+}
+
+/** What a step of a task means for one that depends on it. */
+function difference(
+  before: TaskFacts,
+  after: TaskFacts,
+  dependent: TaskRecord,
+): { readonly satisfied: number; readonly failing: number } {
   return {
-    satisfied: Number(after.isSatisfied) - Number(before.isSatisfied),
-    failing: Number(after.isFailing) - Number(before.isFailing),
+    satisfied: Number(isSatisfied(after, dependent)) - Number(isSatisfied(before, dependent)),
+    failing: Number(isFailing(after, dependent)) - Number(isFailing(before, dependent)),
   };
 }
 

@@ -33,12 +33,12 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
   const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
   switch (record.state) {
     case "pending": {
-      const open = node.dependencies.filter((dependency) => !isSatisfied(dependency.record));
+      const open = node.dependencies.filter((dependency) => !isSatisfied(dependency.record, record));
       const names = open.map((dependency) => taskKey(dependency.record));
       return { ...plain, code: "dependencies", message: `waits for ${listed(names)}`, waitsFor: names };
     }
     case "blocked": {
-      const culprits = node.dependencies.filter((dependency) => isFailing(dependency.record));
+      const culprits = node.dependencies.filter((dependency) => isFailing(dependency.record, record));
       const names = culprits.map((dependency) => taskKey(dependency.record));
       const root = rootFailure(node);
       return {

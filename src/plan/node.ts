@@ -78,15 +78,21 @@ export function newTaskNode(record: TaskRecord, plan: PlanNode): TaskNode {
   };
 }
 
-/** True when dependents may count on the task: it is done, or its failure mode says that they may go on. */
-export function isSatisfied(task: TaskRecord): boolean {
+/** What of a task says whether those behind it may start. */
+export type TaskFacts = Pick<TaskRecord, "id" | "state" | "spec">;
+
+/**
+ * True when `dependent` may count on the task: it is done, or its failure mode says that others may go on. Never for
+ * one that continues it: they share a folder and a conversation, and a retry would run both at once in it.
+ */
+export function isSatisfied(task: TaskFacts, dependent: TaskRecord): boolean {
   switch (task.state) {
     case "succeeded":
     case "skipped":
       return true;
     case "failed":
     case "cancelled":
-      return task.spec.onFailure !== "hard";
+      return !isNeeded(task, dependent);
     case "pending":
     case "ready":
     case "waiting":
@@ -97,10 +103,14 @@ export function isSatisfied(task: TaskRecord): boolean {
   }
 }
 
-/** True when dependents can't start before a person does something. */
-export function isFailing(task: TaskRecord): boolean {
+/** True when `dependent` can't start before a person does something. */
+export function isFailing(task: TaskFacts, dependent: TaskRecord): boolean {
   if (task.state === "blocked") return true;
-  return (task.state === "failed" || task.state === "cancelled") && task.spec.onFailure === "hard";
+  return (task.state === "failed" || task.state === "cancelled") && isNeeded(task, dependent);
+}
+
+function isNeeded({ id, spec }: TaskFacts, dependent: TaskRecord): boolean {
+  return spec.onFailure === "hard" || dependent.spec.continues === id;
 }
 
 /** The failed or cancelled task at the bottom of a chain of blocked ones; null when the task is not blocked. */
@@ -110,7 +120,8 @@ export function rootFailure(node: TaskNode): TaskNode | null {
   while (current !== undefined && !seen.has(current)) {
     if (current.record.state !== "blocked") return current === node ? null : current;
     seen.add(current);
-    current = current.dependencies.find((dependency) => isFailing(dependency.record));
+    const { record, dependencies }: TaskNode = current;
+    current = dependencies.find((dependency) => isFailing(dependency.record, record));
   }
   return null;
 }

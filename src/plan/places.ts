@@ -5,7 +5,7 @@
  */
 import { AppError } from "../errors.ts";
 import { ClaimTable } from "./claim-table.ts";
-import { meaningOf, tellDependents } from "./edges.ts";
+import { factsOf, tellDependents } from "./edges.ts";
 import type { FailureCause } from "./failure-cause.ts";
 import { Journal } from "./journal.ts";
 import { MergeLines } from "./merge-lines.ts";
@@ -38,7 +38,7 @@ export class Places {
 
   /** Moves a task to another state with all that hangs on it: queues, counts, claims, timers, dependents. */
   move(node: TaskNode, to: TaskState, details: MoveDetails = {}): void {
-    const before = meaningOf(node);
+    const before = factsOf(node);
     this.#step(node, to, details);
     tellDependents(node, before, (dependent, next) => this.#step(dependent, next, {}));
   }

@@ -61,7 +61,7 @@ const SITUATIONS: Readonly<Record<string, () => Situation>> = {
     ]),
   ),
   ...Object.fromEntries(
-    (["budget", "target", "review"] as const).map((code) => [
+    (["budget", "machine", "target", "review"] as const).map((code) => [
       `waiting: ${code}`,
       () => running((board) => notStarted(board, code)),
     ]),

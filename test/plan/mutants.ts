@@ -20,7 +20,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "order: the failure of a hard dependency is not told",
     file: "node.ts",
-    from: `return (task.state === "failed" || task.state === "cancelled") && task.spec.onFailure === "hard";`,
+    from: `return (task.state === "failed" || task.state === "cancelled") && isNeeded(task, dependent);`,
     to: `return false;`,
     promises: ["edges"],
   },
@@ -104,8 +104,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "deadlock: dependents are not told of a success",
     file: "edges.ts",
-    from: `dependent.openCount -= news.satisfied;`,
-    to: `dependent.openCount -= Math.min(0, news.satisfied);`,
+    from: `dependent.openCount -= satisfied;`,
+    to: `dependent.openCount -= Math.min(0, satisfied);`,
     promises: ["edges"],
   },
   {
@@ -265,7 +265,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "order: a soft failure holds up its dependents",
     file: "node.ts",
-    from: `return task.spec.onFailure !== "hard";`,
+    from: `return !isNeeded(task, dependent);`,
     to: `return false;`,
     promises: ["edges"],
   },
@@ -300,8 +300,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "deadlock: what a failure blocked is not opened by a retry",
     file: "edges.ts",
-    from: `dependent.failedCount += news.failing;`,
-    to: `dependent.failedCount += Math.max(0, news.failing);`,
+    from: `dependent.failedCount += failing;`,
+    to: `dependent.failedCount += Math.max(0, failing);`,
     promises: ["edges"],
   },
   {
@@ -508,6 +508,13 @@ export const MUTANTS: readonly Mutant[] = [
     promises: ["chain"],
   },
   {
+    name: "chain: one that continues a task that may fail goes on without it",
+    file: "node.ts",
+    from: `spec.onFailure === "hard" || dependent.spec.continues === id;`,
+    to: `spec.onFailure === "hard" || dependent.spec.continues === \`\${id} \`;`,
+    promises: ["edges", "chain"],
+  },
+  {
     name: "mail: what was said during a turn is merged unheard",
     file: "outcomes.ts",
     from: `} else if (end.hasMail === true) return hearMail(board, node, wish);\n  else`,
@@ -541,6 +548,13 @@ export const MUTANTS: readonly Mutant[] = [
     from: `if (wait === null) return board.move(node, "ready", { cause: null, message: "the answer to its question is there" });`,
     to: ``,
     promises: ["no bug", "consequence"],
+  },
+  {
+    name: "questions: what a reviewer asked keeps the first step from ever ending",
+    file: "question.ts",
+    from: `if (step !== attempt.step) return false;`,
+    to: ``,
+    promises: ["end"],
   },
   {
     name: "ledgers: one retry more than allowed",

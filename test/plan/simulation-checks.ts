@@ -14,7 +14,7 @@ export function checkStart(world: World, task: TaskRecord): void {
   // What has begun goes on, also when somebody opened a soft dependency again meanwhile.
   if (task.ledger.attempts > 1) return;
   for (const dependency of dependenciesOf(world, task)) {
-    if (isDone(dependency)) continue;
+    if (isDone(dependency, task)) continue;
     throw new BrokenPromise("order", `${taskKey(task)} started while ${dependency.id} is ${dependency.state}`);
   }
 }
@@ -120,8 +120,8 @@ function checkByDependencies(task: TaskRecord, byId: ReadonlyMap<string, TaskRec
   let expected = "ready";
   for (const id of task.spec.dependsOn) {
     const dependency = byId.get(id);
-    if (dependency === undefined || isDone(dependency)) continue;
-    if (dependency.state === "blocked" || isLost(dependency)) expected = "blocked";
+    if (dependency === undefined || isDone(dependency, task)) continue;
+    if (dependency.state === "blocked" || isLost(dependency, task)) expected = "blocked";
     else if (expected === "ready") expected = "pending";
   }
   if (expected !== (isNew ? "ready" : state)) {
@@ -261,14 +261,15 @@ function dependenciesOf(world: World, task: TaskRecord): TaskRecord[] {
   });
 }
 
-/** Dependents may count on it: it is done, or its failure mode says that they may go on. */
-function isDone({ state, spec }: TaskRecord): boolean {
-  if (state === "failed" || state === "cancelled") return spec.onFailure !== "hard";
+/** `dependent` may count on it: it is done, or its failure mode says that others may go on, though none in its folder. */
+function isDone({ id, state, spec }: TaskRecord, dependent: TaskRecord): boolean {
+  if (state === "failed" || state === "cancelled") return spec.onFailure !== "hard" && dependent.spec.continues !== id;
   return state === "succeeded" || state === "skipped";
 }
 
-function isLost({ state, spec }: TaskRecord): boolean {
-  return (state === "failed" || state === "cancelled") && spec.onFailure === "hard";
+function isLost({ id, state, spec }: TaskRecord, dependent: TaskRecord): boolean {
+  const isNeeded = spec.onFailure === "hard" || dependent.spec.continues === id;
+  return (state === "failed" || state === "cancelled") && isNeeded;
 }
 
 /** The task that a chain began with. */

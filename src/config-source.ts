@@ -165,7 +165,7 @@ export class ConfigSource {
 }
 
 /** Everything a plan pins, roles resolved to providers. A role without a provider gets the first CLI on `path`. */
-export function planSettings(config: Config, path: string): PlanSettings {
+function planSettings(config: Config, path: string): PlanSettings {
   const isInstalled = (name: string): boolean => isOnPath(config.providers[name]?.command ?? name, path);
   const found = { claude: isInstalled("claude"), codex: isInstalled("codex"), goose: isInstalled("goose") };
   const automatic = resolveAutoProvider(config, found);

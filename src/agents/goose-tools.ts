@@ -9,7 +9,7 @@ const DEVELOPER_TOOLS = ["edit", "read_image", "shell", "tree", "write"] as cons
 type DeveloperTool = (typeof DEVELOPER_TOOLS)[number];
 
 /** The tools of `goose-read-server.ts`, the only ones that `read` allows besides our own server's. */
-export const READ_TOOLS = ["read_file", "list_files", "search", "git"] as const;
+const READ_TOOLS = ["read_file", "list_files", "search", "git"] as const;
 export type ReadTool = (typeof READ_TOOLS)[number];
 
 /**

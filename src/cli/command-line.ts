@@ -53,7 +53,7 @@ export function parseCommandLine(verb: Verb, words: readonly string[]): Invocati
   };
 }
 
-export function usageError(verb: Verb, problem: string): AppError {
+function usageError(verb: Verb, problem: string): AppError {
   return new AppError("USAGE", `${problem}. Usage: orchestrator ${verb.name} ${verb.usage}`.trimEnd(), {
     details: { verb: verb.name },
   });

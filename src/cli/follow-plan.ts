@@ -56,7 +56,7 @@ export interface ReadPlan {
 }
 
 /** The plan with its most urgent tasks. */
-export async function readPlan(session: EngineSession, planId: string, offset = 0): Promise<ReadPlan> {
+async function readPlan(session: EngineSession, planId: string, offset = 0): Promise<ReadPlan> {
   const status = await session.call("task_status", { plan: planId, include: ["why"], offset });
   const [plan] = status.plans;
   if (plan === undefined) throw new AppError("PLAN_NOT_FOUND", `there is no plan "${planId}"`);

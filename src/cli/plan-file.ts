@@ -5,7 +5,7 @@ import { extname } from "node:path";
 import { parse as parseJsonc, printParseErrorCode, type ParseError } from "jsonc-parser";
 import { AppError, messageOf } from "../errors.ts";
 
-export const MAX_PLAN_BYTES = 64 * 1024 * 1024;
+const MAX_PLAN_BYTES = 64 * 1024 * 1024;
 
 export interface PlanText {
   readonly text: string;

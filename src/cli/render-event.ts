@@ -33,7 +33,7 @@ export function renderChange(event: StoredEvent): Line | null {
   return null;
 }
 
-export function describeEvent(body: EventBody): Span[] {
+function describeEvent(body: EventBody): Span[] {
   switch (body.type) {
     case "engine-started":
       return [`${body.version} started${body.recovered === 0 ? "" : `, ${body.recovered} tasks taken up again`}`];

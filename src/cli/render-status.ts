@@ -102,7 +102,7 @@ function noteOf(task: TaskLine): string | null {
 }
 
 /** One task in full. */
-export function renderTask(task: TaskDetail): Line[] {
+function renderTask(task: TaskDetail): Line[] {
   const fields: [string, string | null][] = [
     ["title", task.title ?? null],
     ["agent", task.agent],

@@ -41,6 +41,6 @@ export function problemLine(problem: Problem): string {
   return problem.place === null ? problem.message : `${placeText(problem.place)}: ${problem.message}`;
 }
 
-export function placeText(place: Place): string {
+function placeText(place: Place): string {
   return `${place.file}:${place.line}:${place.column}`;
 }

@@ -1,7 +1,7 @@
 /** What may be shown of a config. Values of variables are never shown: whether one is a secret can't be seen from it. */
 import { isJsonObject, type JsonObject, type JsonValue } from "./layers.ts";
 
-export const HIDDEN = "(hidden)";
+const HIDDEN = "(hidden)";
 
 /**
  * The same config (a file's, a complete one, a pinned one) with the values of `providers.*.env` and of arguments that

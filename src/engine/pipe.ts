@@ -68,7 +68,7 @@ export function runPipe(args: readonly string[]): void {
   setImmediate(() => pipe.start());
 }
 
-export function parsePipeArguments(
+function parsePipeArguments(
   args: readonly string[],
 ): { readonly repo: string | null } | { readonly print: "version" | "help" } | { readonly problem: string } {
   let repo: string | null = null;

@@ -21,9 +21,9 @@ const MAX_BODY_LENGTH = 20_000;
 // oxlint-disable-next-line no-control-regex -- control characters are what it removes
 const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
-export const TRAILER_PLAN = "Orchestrator-Plan";
-export const TRAILER_TASK = "Orchestrator-Task";
-export const TRAILER_ATTEMPT = "Orchestrator-Attempt";
+const TRAILER_PLAN = "Orchestrator-Plan";
+const TRAILER_TASK = "Orchestrator-Task";
+const TRAILER_ATTEMPT = "Orchestrator-Attempt";
 
 export function commitMessage({ subject, body, trailers }: CommitText): string {
   const paragraphs = [oneLine(subject).slice(0, MAX_SUBJECT_LENGTH).trim() || "Work without a title"];

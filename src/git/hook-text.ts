@@ -7,7 +7,7 @@
  * stands in the files themselves, so an installation that was cut off can be finished or undone.
  */
 
-export const BLOCK_BEGIN = "# orchestrator-mcp begin";
+const BLOCK_BEGIN = "# orchestrator-mcp begin";
 const BLOCK_END = "# orchestrator-mcp end\n";
 const SHEBANG = "#!/bin/sh\n";
 

@@ -30,7 +30,7 @@ import { offerPrompts } from "./prompts.ts";
 import { offerResources } from "./resources.ts";
 
 /** The key under which hosts register us; `orchestrator` is taken by a built-in server of Goose. */
-export const SERVER_NAME = "orchestrator-mcp";
+const SERVER_NAME = "orchestrator-mcp";
 
 /** What the server offers to a model. */
 export interface McpBackend {
@@ -128,7 +128,7 @@ async function callTool(
 }
 
 /** A failure carries no structure: it would have to fit the tool's output schema, which tells of success. */
-export function toToolResult(result: OperationResult): CallToolResult {
+function toToolResult(result: OperationResult): CallToolResult {
   if (result.ok) return { content: [{ type: "text", text: result.text }], structuredContent: result.structured };
   const details = Object.keys(result.details).length === 0 ? "" : JSON.stringify(result.details);
   const shown = details !== "" && details.length <= MAX_DETAILS ? `\n${details}` : "";

@@ -178,7 +178,7 @@ function planText(plan: PlanStatus): string {
 }
 
 /** For people and models: `; budget: 4.70 of 5.00 USD (0.20 more set aside)`. */
-export function budgetWords({ budget }: PlanStatus): string {
+function budgetWords({ budget }: PlanStatus): string {
   if (budget === undefined) return "";
   const { limits, used: spent, reserved } = budget;
   return `; budget: ${standingWords({ limits, spent, reserved }) ?? "none"}`;

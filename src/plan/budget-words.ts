@@ -37,7 +37,7 @@ function needWords({ record }: TaskNode, { need, units, funds }: NoRoom, uses: U
   return `its next attempt (${agent}) is expected to use ${amounts} (${basisWords(count)})`;
 }
 
-export function basisWords(count: number): string {
+function basisWords(count: number): string {
   return count === 0
     ? "a guess: none of its kind has ended yet"
     : `the mean of the last ${count === 1 ? "one" : count} of its kind`;

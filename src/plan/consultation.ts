@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 /** The form of an answer. `answer` null: it can't know. */
-export const consultationSchema = z.strictObject({
+const consultationSchema = z.strictObject({
   answers: z
     .array(
       z.strictObject({

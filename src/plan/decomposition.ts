@@ -31,7 +31,7 @@ export function decomposeTask(goal: string): TaskInput {
 }
 
 /** What the role must answer. */
-export const decompositionSchema = z.strictObject({
+const decompositionSchema = z.strictObject({
   tasks: z
     .array(
       z.strictObject({

@@ -26,7 +26,7 @@ const text = (max: number): z.ZodString =>
     .max(max, { error: `at most ${max.toLocaleString("en")} characters` })
     .refine((value) => !NUL.test(value), { error: "must not hold a NUL character" });
 
-export const taskIdSchema = z
+const taskIdSchema = z
   .string()
   .regex(TASK_ID_PATTERN, {
     error:

@@ -42,7 +42,7 @@ export function endOf(
 }
 
 /** An attempt's end as its row tells it. */
-export function outcomeOf(end: AttemptEnd): Pick<AttemptRow, "outcome" | "cause" | "message"> {
+function outcomeOf(end: AttemptEnd): Pick<AttemptRow, "outcome" | "cause" | "message"> {
   switch (end.type) {
     case "succeeded":
       return { outcome: "succeeded", cause: null, message: null };

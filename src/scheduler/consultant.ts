@@ -28,7 +28,7 @@ import type { Commit, Parts } from "./parts.ts";
 import { bookTurn, CONSULTATION } from "./plan-funds.ts";
 import { modelFor, type PlanSettings, type ProviderSettings, type RoleSettings } from "./settings.ts";
 
-export const CONSULTED_ROLE = "orchestrator";
+const CONSULTED_ROLE = "orchestrator";
 
 /** More in one turn would make its prompt long and its answers shallow. */
 const MAX_QUESTIONS = 20;

@@ -50,7 +50,7 @@ export function roleFunds(settings: PlanSettings): Map<string, RoleFunds> {
   return funds;
 }
 
-export function useKeyOf(role: string, provider: string, model: string | null): string {
+function useKeyOf(role: string, provider: string, model: string | null): string {
   return `${role}\n${provider}\n${model ?? ""}`;
 }
 

@@ -10,7 +10,7 @@ import { reportSchema, type TaskReport } from "./tasks.ts";
 import { amountsSchema, tokensSchema, type StoredTokens, type StoredTotals } from "./usage-shapes.ts";
 
 /** What is kept of an agent's last words; the whole is in `attempts/<id>/`. */
-export const MAX_FINAL_TEXT_BYTES = 64 * 1024;
+const MAX_FINAL_TEXT_BYTES = 64 * 1024;
 
 export const ATTEMPT_STATES = ["starting", "running", "ended"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];

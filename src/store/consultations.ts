@@ -10,7 +10,7 @@ import { amountsSchema, tokensSchema, totalsSchema, type StoredTokens, type Stor
 const MAX_TEXT_BYTES = 64 * 1024;
 
 /** `interrupted`: ended by us (a stop, an answer from elsewhere) or with the engine; its session is as good as before. */
-export const CONSULTATION_OUTCOMES = ["answered", "failed", "interrupted"] as const;
+const CONSULTATION_OUTCOMES = ["answered", "failed", "interrupted"] as const;
 export type ConsultationOutcome = (typeof CONSULTATION_OUTCOMES)[number];
 
 /** One turn of the orchestrator role for questions. The row is there before its process is. */

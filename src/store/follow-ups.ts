@@ -3,8 +3,8 @@ import type { Connection, Query } from "./connection.ts";
 import { integer, json, orNull, Table, text, word, type Columns } from "./table.ts";
 
 /** due: to be started · started: as `planId` · refused: it can't be, for the reason in `message`. */
-export const FOLLOW_UP_STATES = ["due", "started", "refused"] as const;
-export const FOLLOW_UP_KINDS = ["merge", "commit"] as const;
+const FOLLOW_UP_STATES = ["due", "started", "refused"] as const;
+const FOLLOW_UP_KINDS = ["merge", "commit"] as const;
 
 /** An event on a branch that a rule answers. */
 export interface FollowUpEvent {

@@ -6,7 +6,7 @@ export const MERGE_STATES = ["building", "verifying", "moving", "ended"] as cons
 export type MergeState = (typeof MERGE_STATES)[number];
 
 /** The outcome of a merge whose candidate is on the target. Other outcomes are the merge queue's own words. */
-export const MERGED = "merged";
+const MERGED = "merged";
 
 /** One way of a branch through the merge queue. The row is there before git is touched. */
 export interface MergeRow {

@@ -4,7 +4,7 @@ import { ANSWERED_BY, QUESTION_STAGES, type AnsweredBy, type QuestionStage } fro
 import type { Connection, Query } from "./connection.ts";
 import { flag, integer, json, orNull, Table, text, word, type Column, type Columns } from "./table.ts";
 
-export const QUESTION_STATES = ["open", "answered", "expired", "withdrawn"] as const;
+const QUESTION_STATES = ["open", "answered", "expired", "withdrawn"] as const;
 export type QuestionState = (typeof QUESTION_STATES)[number];
 
 /** What an agent asked. The row is there before anyone waits for the answer, and stays for good. */

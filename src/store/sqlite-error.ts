@@ -73,7 +73,7 @@ export function isDamage(thrown: unknown): boolean {
  * NATIVE_MODULE_MISSING when `thrown` says that better-sqlite3's compiled part is missing or made for another Node;
  * else null. The part is loaded by the first `new Database`, not by the import.
  */
-export function nativeModuleError(thrown: unknown): AppError | null {
+function nativeModuleError(thrown: unknown): AppError | null {
   if (!(thrown instanceof Error)) return null;
   const isMissing = thrown.message.startsWith("Could not locate the bindings file");
   const isWrong = "code" in thrown && thrown.code === "ERR_DLOPEN_FAILED";

@@ -3,7 +3,7 @@ import { cutText } from "./cut-text.ts";
 import { integer, Table, text, word, type Columns } from "./table.ts";
 
 /** What is kept of one entry of a conversation. */
-export const MAX_TURN_TEXT_BYTES = 16 * 1024;
+const MAX_TURN_TEXT_BYTES = 16 * 1024;
 
 export const TURN_KINDS = ["prompt", "text", "tool", "result", "note"] as const;
 export type TurnKind = (typeof TURN_KINDS)[number];

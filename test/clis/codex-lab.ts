@@ -10,7 +10,7 @@ import type { AgentEvent, TurnCommand, TurnEnd, TurnRequest } from "../../src/ag
 import { codexBackend } from "../../src/agents/codex.ts";
 
 /** npm's wrapper, as a user has it on PATH. */
-export const CODEX_WRAPPER = new URL("node_modules/.bin/codex", import.meta.url).pathname;
+const CODEX_WRAPPER = new URL("node_modules/.bin/codex", import.meta.url).pathname;
 
 export interface Turn {
   readonly end: TurnEnd;

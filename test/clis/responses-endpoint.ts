@@ -143,7 +143,7 @@ export function message(text: string): OutputItem {
 }
 
 /** The model calls a function, of a namespace where one is given. */
-export function functionCall(name: string, input: unknown, namespace?: string): OutputItem {
+function functionCall(name: string, input: unknown, namespace?: string): OutputItem {
   const item = { type: "function_call", call_id: nextCallId(), name, arguments: JSON.stringify(input) };
   return namespace === undefined ? item : { ...item, namespace };
 }

@@ -30,7 +30,7 @@ export interface PackageUnderTest {
   remove(): void;
 }
 
-export const TEST_VERSION = "1.2.3";
+const TEST_VERSION = "1.2.3";
 
 export async function buildPackage(): Promise<PackageUnderTest> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-package-")));

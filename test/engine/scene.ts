@@ -214,7 +214,7 @@ const HELLO = {
 };
 
 /** A host's end of the pipe: lines in, lines out. */
-export class PipeProcess {
+class PipeProcess {
   readonly child: Child;
   readonly messages: Fields[] = [];
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
@@ -300,7 +300,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-export function killIfAlive(pid: number): void {
+function killIfAlive(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {

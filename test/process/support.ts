@@ -12,7 +12,7 @@ import { readProcessTable, type ProcessRow } from "../../src/process/process-tab
 import type { Clock } from "../../src/clock.ts";
 
 export const PATH = process.env["PATH"] ?? "/usr/bin:/bin";
-export const repositoryRoot = fileURLToPath(new URL("../..", import.meta.url));
+const repositoryRoot = fileURLToPath(new URL("../..", import.meta.url));
 
 /** An engine id that nobody else on this machine has. */
 export function newEngineId(): string {

@@ -27,7 +27,7 @@ export async function checkGit(): Promise<Finding> {
 }
 
 /** `output` is what `git --version` says; Apple's has a suffix. */
-export function judgeGit(output: string): Finding {
+function judgeGit(output: string): Finding {
   const version = /(\d+\.\d+(?:\.\d+)?)/.exec(output)?.[1];
   if (version === undefined) return gitProblem(`\`git --version\` said ${JSON.stringify(output.trim().slice(0, 100))}`);
   const full = version.split(".").length === 2 ? `${version}.0` : version;

@@ -8,7 +8,7 @@ import { hashOf, missingFolders, replaceWhole } from "./owned-file.ts";
 import type { Outcome, Step } from "./step.ts";
 
 /** All of it comments: what is not said is the built-in default. */
-export const PROJECT_CONFIG = `// Settings of orchestrator-mcp for this repository, over ~/.orchestrator/config.json; \`orchestrator config schema\` lists
+const PROJECT_CONFIG = `// Settings of orchestrator-mcp for this repository, over ~/.orchestrator/config.json; \`orchestrator config schema\` lists
 // all of them. A file that can name programs: it counts only as it was trusted last (\`orchestrator trust\`).
 {
   // Commands that must pass after each merge, before the target branch moves. Without any, nothing is checked.

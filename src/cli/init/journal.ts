@@ -47,7 +47,7 @@ export type Journal = z.infer<typeof journalSchema>;
 
 export const NO_RECORD: RepositoryRecord = { config: null, hasHooks: false };
 
-export function journalPath(home: string): string {
+function journalPath(home: string): string {
   return join(home, "init.json");
 }
 

@@ -26,7 +26,7 @@ export const runPs: VerbRunner = async (invocation, terminal) => {
   }
 };
 
-export function renderProcesses(info: Output<"engine_info">, nowMs: number): Line[] {
+function renderProcesses(info: Output<"engine_info">, nowMs: number): Line[] {
   const since = (time: string): string => renderDuration(nowMs - Date.parse(time));
   const lines: Line[] = [
     [

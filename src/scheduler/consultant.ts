@@ -12,41 +12,35 @@
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import type { AgentBackend, ResolvedProvider, TokenUsage, TurnEnd, TurnRequest } from "../agents/backend.ts";
+import type { TokenUsage, TurnCommand, TurnEnd, TurnReader, TurnRequest } from "../agents/backend.ts";
 import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
-import { NOTHING_USED, type BudgetVerdict } from "../plan/budget.ts";
-import { consultationJsonSchema, consultationPrompt, readConsultation } from "../plan/consultation.ts";
-import { noteHealth } from "../plan/outcomes.ts";
+import type { BudgetVerdict } from "../plan/budget.ts";
+import { consultationJsonSchema } from "../plan/consultation.ts";
 import { letsThrough } from "../plan/provider-choice.ts";
-import type { ManagedProcess } from "../process/process-manager.ts";
+import type { ExitReport, ManagedProcess } from "../process/process-manager.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
 import type { QuestionRow } from "../store/questions.ts";
 import { endOf } from "./attempt-end.ts";
 import { environmentFor } from "./attempt-request.ts";
+import {
+  isBroken,
+  noteConsultation,
+  noteConsulted,
+  noteUnwanted,
+  promptOf,
+  readAnswers,
+  type ConsultationTurn,
+  type ConsultedRole,
+} from "./consultation-notes.ts";
 import type { Commit, Parts } from "./parts.ts";
-import { bookTurn, CONSULTATION } from "./plan-funds.ts";
-import { modelFor, type PlanSettings, type ProviderSettings, type RoleSettings } from "./settings.ts";
+import { CONSULTATION } from "./plan-funds.ts";
+import { modelFor } from "./settings.ts";
 
 const CONSULTED_ROLE = "orchestrator";
 
 /** More in one turn would make its prompt long and its answers shallow. */
 const MAX_QUESTIONS = 20;
-
-interface Role {
-  readonly role: RoleSettings;
-  readonly provider: ProviderSettings;
-  readonly settings: PlanSettings;
-}
-
-interface Turn {
-  readonly planId: string;
-  readonly role: Role;
-  readonly backend: AgentBackend;
-  readonly provider: ResolvedProvider;
-  readonly place: { readonly worktree: string; readonly gitDir: string };
-  readonly ids: readonly string[];
-}
 
 interface TurnResult {
   /** Null: it was not begun, or ended by us. */
@@ -142,11 +136,11 @@ export class Consultant {
 
   /** Asks one provider: what keeps the questions from being answered (null: nothing), and whether another may do better. */
   async #ask(
-    turn: Turn,
+    turn: ConsultationTurn,
     questions: readonly QuestionRow[],
   ): Promise<{ readonly problem: string | null; readonly isProviders: boolean }> {
     const earlier = this.#sessionOf(turn);
-    const prompt = this.#promptOf(turn.planId, questions, earlier !== null);
+    const prompt = promptOf(this.#parts, turn.planId, questions, earlier !== null);
     const first = await this.#turn(turn, questions, prompt, earlier);
     if (first.problem === null) return { problem: null, isProviders: false };
     // A form that is not kept is worth one more word; a turn that failed is not.
@@ -159,7 +153,11 @@ export class Consultant {
   }
 
   /** What a turn needs; a text says why there can be none. */
-  async #prepare(planId: string, role: Role, questions: readonly QuestionRow[]): Promise<Turn | string> {
+  async #prepare(
+    planId: string,
+    role: ConsultedRole,
+    questions: readonly QuestionRow[],
+  ): Promise<ConsultationTurn | string> {
     const { board, repository } = this.#parts;
     if (!board.hasPlan(planId)) return "the plan has no such role";
     const { provider: settings } = role;
@@ -182,7 +180,7 @@ export class Consultant {
   }
 
   /** It has a slot of its own, but it spends the plan's money like any other. */
-  #budgetVerdict(planId: string, { settings, provider }: Role): BudgetVerdict {
+  #budgetVerdict(planId: string, { settings, provider }: ConsultedRole): BudgetVerdict {
     const { board } = this.#parts;
     const timeoutMinutes = settings.questions.deadlinesMs.orchestrator / 60_000;
     const spender = { role: CONSULTATION, provider: provider.name, timeoutMinutes };
@@ -190,13 +188,13 @@ export class Consultant {
   }
 
   /** Shut, or with a task as its probe: that one finds out. */
-  #isShut({ provider }: Role): boolean {
+  #isShut({ provider }: ConsultedRole): boolean {
     const { board, clock } = this.#parts;
     return !letsThrough(board, provider.name, clock.nowMs());
   }
 
   /** The role with each of its providers, in the order of preference. */
-  #rolesOf(planId: string): Role[] {
+  #rolesOf(planId: string): ConsultedRole[] {
     const settings = this.#parts.settingsOf(planId);
     const role = settings.roles[CONSULTED_ROLE];
     if (role === undefined) return [];
@@ -206,41 +204,8 @@ export class Consultant {
     });
   }
 
-  #promptOf(planId: string, questions: readonly QuestionRow[], continuesSession: boolean): string {
-    const { store, board } = this.#parts;
-    const plan = board.plan(planId);
-    const work = store.tasks.listWork(planId);
-    const answered = store.questions.listByPlan(planId).filter(({ state }) => state === "answered");
-    return consultationPrompt({
-      goal: plan.record.goal,
-      target: plan.record.target,
-      tasks: [...plan.nodes.values()].map(({ record: { id, spec, state } }) => ({
-        id,
-        title: spec.title,
-        prompt: spec.prompt,
-        state,
-        dependsOn: spec.dependsOn,
-        summary: work.get(id)?.report?.summary ?? null,
-      })),
-      earlier: answered.map(({ taskId, text, answer, answeredBy }) => ({
-        task: taskId,
-        question: text,
-        answer: answer ?? "",
-        by: answeredBy ?? "",
-      })),
-      questions: questions.map(({ id, taskId, text, options, context }) => ({
-        id,
-        task: taskId,
-        text,
-        options,
-        context,
-      })),
-      continuesSession,
-    });
-  }
-
   /** The plan's own session, when its last turn left one that can be continued. */
-  #sessionOf({ planId, backend, provider }: Turn): TurnRequest["session"] {
+  #sessionOf({ planId, backend, provider }: ConsultationTurn): TurnRequest["session"] {
     const last = this.#parts.store.consultations.lastOwnEnd(planId);
     if (last === null || !backend.hasSessions || last.kind !== backend.kind) return null;
     if (last.provider !== provider.name) return null;
@@ -249,7 +214,7 @@ export class Consultant {
   }
 
   async #turn(
-    turn: Turn,
+    turn: ConsultationTurn,
     questions: readonly QuestionRow[],
     prompt: string,
     session: TurnRequest["session"],
@@ -269,13 +234,13 @@ export class Consultant {
 
   async #fundedTurn(
     id: string,
-    turn: Turn,
+    turn: ConsultationTurn,
     questions: readonly QuestionRow[],
     prompt: string,
     session: TurnRequest["session"],
   ): Promise<TurnResult> {
     const parts = this.#parts;
-    const { store, clock, repository, processes, board } = parts;
+    const { clock, repository, board } = parts;
     const { planId, role, backend, provider, place, ids } = turn;
     const folder = join(parts.attemptsFolder, id);
     const scratchDir = join(folder, "scratch");
@@ -300,23 +265,39 @@ export class Consultant {
     };
     const command = backend.buildTurn(request, provider);
     const reader = backend.readTurn(request);
-    this.#noteStart(id, turn, prompt, session);
+    this.#commit(() => noteConsultation(parts, id, turn, prompt, session));
     crashPoint("consultation-row-written");
     for (const file of command.files) {
       await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
     if (this.#isStopped || this.#stillOpen(ids).length === 0) {
-      this.#commit(() =>
-        store.consultations.update(id, {
-          endedAtMs: clock.nowMs(),
-          outcome: "interrupted",
-          message: "no longer wanted",
-          booked: NOTHING_USED,
-        }),
-      );
+      this.#commit(() => noteUnwanted(parts, id));
       return { end: null, problem: "it was no longer wanted" };
     }
+    const report = await this.#run(id, turn, command, environment, reader);
+    const { exitCode, signal, stderrTail } = report;
+    const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
+    const end = endOf(report, turnEnd, null);
+    const own = end.type === "succeeded" || end.type === "failed" ? turnEnd : null;
+    const read = readAnswers(own, ids);
+    this.#commit(() => {
+      noteConsulted(parts, id, turn, { end, report, turnEnd });
+      if (typeof read !== "string") this.#carryOut(questions, read);
+    });
+    crashPoint("consultation-answers-written");
+    return { end: own, problem: typeof read === "string" ? read : null };
+  }
+
+  /** Runs its process to its end. */
+  async #run(
+    id: string,
+    { planId, role, ids }: ConsultationTurn,
+    command: TurnCommand,
+    environment: Readonly<Record<string, string>>,
+    reader: TurnReader,
+  ): Promise<ExitReport> {
+    const { store, processes, attemptsFolder } = this.#parts;
     const child = processes.start({
       id,
       label: `${planId} (${CONSULTED_ROLE}, asked ${ids.join(", ")})`,
@@ -328,7 +309,7 @@ export class Consultant {
       // Each question leaves by its own deadline; this is only so that nothing runs for ever.
       deadlineMs: role.settings.questions.deadlinesMs.orchestrator,
       killGraceMs: role.settings.killGraceMs,
-      outputDir: folder,
+      outputDir: join(attemptsFolder, id),
       onStdout: (chunk) => void reader.readStdout(chunk),
       onStderr: (chunk) => void reader.readStderr(chunk),
     });
@@ -341,81 +322,7 @@ export class Consultant {
     const report = await child.exited;
     crashPoint("consultation-process-ended");
     this.#child = null;
-    const { exitCode, signal, stderrTail } = report;
-    const turnEnd = reader.end({ exitCode, signal, stderrTail }, clock.nowMs());
-    const end = endOf(report, turnEnd, null);
-    const own = end.type === "succeeded" || end.type === "failed" ? turnEnd : null;
-    const read = this.#read(own, ids);
-    this.#commit(() => {
-      noteHealth(board, provider.name, end, clock.nowMs());
-      const { costUsd, booked } = bookTurn(parts, {
-        planId,
-        name: id,
-        role: CONSULTATION,
-        provider: role.provider,
-        model: modelFor(role.settings, role.role, provider.name),
-        turnEnd,
-        runningMs: report.outcome === "spawn-failed" ? null : report.ranForMs,
-        isTelling: end.type === "succeeded",
-      });
-      store.consultations.update(id, {
-        endedAtMs: clock.nowMs(),
-        outcome: end.type === "succeeded" ? "answered" : end.type === "failed" ? "failed" : "interrupted",
-        message: end.type === "failed" ? end.message : end.type === "succeeded" ? null : "it was ended",
-        // The form is what counted; what is said beside it may be empty.
-        answer: turnEnd.structured == null ? turnEnd.finalText : JSON.stringify(turnEnd.structured),
-        sessionId: turnEnd.sessionId,
-        totals: turnEnd.totals,
-        costUsd,
-        tokens: turnEnd.usage,
-        booked,
-      });
-      if (typeof read !== "string") this.#carryOut(questions, read);
-    });
-    crashPoint("consultation-answers-written");
-    return { end: own, problem: typeof read === "string" ? read : null };
-  }
-
-  #noteStart(
-    id: string,
-    { planId, provider, backend, ids }: Turn,
-    prompt: string,
-    session: TurnRequest["session"],
-  ): void {
-    const { store, clock, board } = this.#parts;
-    this.#commit(() =>
-      store.consultations.insert({
-        id,
-        planId,
-        provider: provider.name,
-        kind: backend.kind,
-        questionIds: ids,
-        prompt,
-        pid: null,
-        processStart: null,
-        sessionId: session?.id ?? null,
-        totals: null,
-        startedAtMs: clock.nowMs(),
-        endedAtMs: null,
-        outcome: null,
-        message: null,
-        answer: null,
-        costUsd: null,
-        tokens: null,
-        booked: board.hasPlan(planId) ? board.plan(planId).budget.reservedFor(id) : NOTHING_USED,
-      }),
-    );
-  }
-
-  /** Its answers by question; a text says why there are none. */
-  #read(
-    end: TurnEnd | null,
-    ids: readonly string[],
-  ): ReadonlyMap<string, { answer: string | null; why: string }> | string {
-    if (end === null) return "it was ended";
-    if (isBroken(end)) return end.message;
-    const read = readConsultation(end.structured, ids);
-    return read.ok ? new Map(read.answers.map(({ id, answer, why }) => [id, { answer, why }])) : read.problem;
+    return report;
   }
 
   /** Call within a commit. */
@@ -454,11 +361,6 @@ export class Consultant {
 
 const NO_TOKENS: TokenUsage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0 };
 const NO_TOTALS = { tokens: NO_TOKENS, costUsd: null };
-
-/** Failed in another way than by an answer that does not fit. */
-function isBroken(end: TurnEnd): end is Extract<TurnEnd, { outcome: "failed" }> {
-  return end.outcome === "failed" && end.cause !== "no-result";
-}
 
 function sessionAfter({ sessionId, totals }: TurnEnd): TurnRequest["session"] {
   return sessionId === null ? null : { id: sessionId, totals: totals ?? NO_TOTALS };

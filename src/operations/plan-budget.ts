@@ -7,7 +7,7 @@ import { amountWords, unpricedWords } from "../plan/budget-words.ts";
 import { changeBudget } from "../plan/change-budget.ts";
 import type { PlanNode } from "../plan/node.ts";
 import type { Budget, TaskSpec } from "../plan/records.ts";
-import type { BudgetInput } from "../plan/schema.ts";
+import { budgetSchema, type BudgetInput } from "../plan/schema.ts";
 import { CONSULTATION, roleFunds } from "../scheduler/plan-funds.ts";
 import type { PlanSettings } from "../scheduler/settings.ts";
 import { workflowOf } from "../scheduler/workflow-of.ts";
@@ -127,6 +127,34 @@ export function budgetWarnings(preview: BudgetPreview | null, settings: PlanSett
 export function changedBudget(budget: Budget, change: BudgetInput): Budget {
   const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
   return { ...budget, ...given };
+}
+
+/**
+ * The budget of a plan that is submitted again. A bound that the text gives otherwise than the last time counts; where it
+ * says the same, or nothing more, the bound stays as it is: somebody may have raised it since (`edit`), or given it on
+ * the command line, and neither is to be undone by who only joins the plan again.
+ */
+export function budgetAgain(app: App, planId: string, said: BudgetInput): Budget {
+  const { budget } = app.parts.board.plan(planId).record;
+  const before = budgetSaid(app, planId);
+  const news = BUDGET_UNITS.filter((unit) => said[unit] !== undefined && said[unit] !== before[unit]);
+  return { ...budget, ...Object.fromEntries(news.map((unit) => [unit, said[unit]])) };
+}
+
+/** Call inside a commit, with what `budgetAgain` was given. */
+export function noteBudgetSaid(app: App, planId: string, said: BudgetInput): void {
+  const { store } = app.parts;
+  const text = textOf(app, planId);
+  store.plans.update(planId, { text: JSON.stringify({ ...text, budget: { ...budgetSaid(app, planId), ...said } }) });
+}
+
+function budgetSaid(app: App, planId: string): BudgetInput {
+  return budgetSchema.safeParse(textOf(app, planId)["budget"]).data ?? {};
+}
+
+/** What was submitted last. */
+function textOf(app: App, planId: string): Record<string, unknown> {
+  return z.record(z.string(), z.unknown()).parse(JSON.parse(app.parts.store.plans.get(planId)?.text ?? "{}"));
 }
 
 /** Counts at once: who waited for it goes on. Call inside a commit. */

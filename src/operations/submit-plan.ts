@@ -15,10 +15,11 @@ import type { CreatePlanInput, CreatePlanOutput } from "./create-plan.ts";
 import { nextCall } from "./next-call.ts";
 import type { ActingCall } from "./operation.ts";
 import {
+  budgetAgain,
   budgetPreview,
   budgetWarnings,
-  changedBudget,
   checkPrices,
+  noteBudgetSaid,
   saveBudget,
   type BudgetPreview,
 } from "./plan-budget.ts";
@@ -43,8 +44,9 @@ interface Checked {
 
 export async function submitPlan(app: App, value: CreatePlanInput, call: ActingCall): Promise<CreatePlanOutput> {
   const settings = await app.currentSettings();
-  const checked = await check(app, value, settings, call);
-  const plan = await identify(app, value, checked);
+  const draft = await check(app, value, settings, call);
+  const plan = await identify(app, value, draft);
+  const checked = plan.outcome === "created" ? draft : withStandingBudget(app, settings, draft, plan.id, value);
   if (value.dryRun === true) return preview(checked, settings, plan.id, "checked", true);
   if (plan.outcome === "attached") return attached(app, value, checked, settings, plan.id, call);
   if (checked.newBranch !== null) await app.parts.repository.createBranch(checked.newBranch, checked.startSha);
@@ -180,6 +182,19 @@ async function identify(app: App, value: CreatePlanInput, checked: Checked): Pro
   return { id: stored.id, outcome: "continued", continuation };
 }
 
+/** What the text says of the budget is new only where it says something else than the last time. */
+function withStandingBudget(
+  app: App,
+  settings: CurrentSettings,
+  draft: Checked,
+  id: string,
+  value: CreatePlanInput,
+): Checked {
+  const budget = budgetAgain(app, id, value.budget ?? {});
+  checkPrices(settings.plan, draft.tasks, budget);
+  return { ...draft, budget, budgetPreview: budgetPreview(app, settings.plan, draft.tasks, budget) };
+}
+
 function carryOut(
   app: App,
   value: CreatePlanInput,
@@ -268,11 +283,12 @@ function attached(
 ): CreatePlanOutput {
   const told = preview(checked, settings, id, "attached", false);
   const { record } = app.parts.board.plan(id);
-  const budget = changedBudget(record.budget, value.budget ?? {});
+  const { budget } = checked;
   if (JSON.stringify(budget) !== JSON.stringify(record.budget)) {
     // Who raises it in the file and runs that again means it.
     return call.commit(() => {
       saveBudget(app, id, budget);
+      noteBudgetSaid(app, id, value.budget ?? {});
       return { ...told, summary: `Plan ${id} is under way already; its budget was changed, nothing else.` };
     });
   }

@@ -136,6 +136,33 @@ describe("a budget in money", () => {
   });
 });
 
+describe("a plan that is run again", () => {
+  test("keeps a budget that was raised meanwhile, or given on the command line; its own words count where they are new", async () => {
+    begin();
+    claude.costs(1);
+    const plan = (budget: Fields | undefined, ...ids: string[]): void =>
+      repo.write("plan.json", JSON.stringify({ name: "p", budget, tasks: coders(...ids) }));
+    const limits = async (): Promise<unknown> => (await repo.plan("p")).budget?.limits;
+    plan({ usd: 1 }, "a", "b");
+    expect((await cli("run", "plan.json", "--budget", "tokens=90000")).code).toBe(4);
+    await cli("edit", "p", "--budget", "usd=1.5");
+    expect((await cli("run", "plan.json")).code).toBe(4);
+    expect(await limits()).toEqual({ usd: 1.5, tokens: 90_000, minutes: null });
+    plan({ usd: 1.75 }, "a", "b");
+    const again = await cli("run", "plan.json");
+    expect([again.code, again.output]).toEqual([4, expect.stringContaining("its budget was changed")]);
+    await cli("edit", "p", "--budget", "usd=2");
+    const joined = await cli("run", "plan.json");
+    expect([joined.code, joined.output]).toEqual([0, expect.not.stringContaining("its budget was changed")]);
+    // Also when it has ended and goes on with another task: it is the same plan, and what it used counts on.
+    plan(undefined, "a", "b", "c");
+    const more = await cli("run", "plan.json");
+    expect([more.code, more.output]).toEqual([4, expect.stringContaining("orchestrator edit p --budget usd=3")]);
+    expect(await limits()).toEqual({ usd: 2, tokens: 90_000, minutes: null });
+    expect(claude.turns()).toHaveLength(2);
+  });
+});
+
 describe("the orchestrator role", () => {
   const ASKS = 'orchestrator ask "which colour?" > colour';
 

@@ -164,6 +164,8 @@ function rewire(world: World, plan: SimulatedPlan): void {
   for (const task of plan.tasks) {
     if (random.chance(0.08)) {
       const between = makeTask(world, plan.record.id, randomTask(life, random, nameIn(world, plan.record.id), kept));
+      // At once, so that no other gets its name.
+      world.store.insertTask(between);
       added.push(between);
       kept.push(between);
     }
@@ -185,7 +187,6 @@ function rewire(world: World, plan: SimulatedPlan): void {
     world.store.removeTask(taskKey({ planId, id }));
     world.account.forget(taskKey({ planId, id }));
   }
-  for (const task of added) world.store.insertTask(task);
   for (const id of changed.keys()) world.account.release(taskKey({ planId, id }));
   plan.tasks = kept;
   world.board.rewire(planId, {

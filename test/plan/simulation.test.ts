@@ -1,9 +1,12 @@
+import { writeSync } from "node:fs";
 import { expect, test } from "vitest";
 import { shrink } from "./shrink.ts";
 import { isBroken, simulate, type BrokenLife } from "./simulate.ts";
 
 const SEEDS = Number(process.env["SIMULATE_SEEDS"] ?? 10_000);
 const FROM = Number(process.env["SIMULATE_FROM"] ?? 1);
+/** In a long run somebody wants to know how far it is. To the file: vitest passes on what goes over a stream at the end. */
+const TELL_EVERY = 10_000;
 /** A thousandth of a second a step would be slow; this only keeps a life that never ends from hanging the run. */
 const TIMEOUT_MS = 60_000 + SEEDS * 60;
 
@@ -16,6 +19,8 @@ test(
       const result = simulate(seed);
       if (isBroken(result)) throw new Error(toldSmall(seed, result));
       starts += result.starts;
+      const lived = seed - FROM + 1;
+      if (lived % TELL_EVERY === 0 && lived < SEEDS) writeSync(2, `${lived} of ${SEEDS} lives kept every promise\n`);
     }
     // A world in which nothing starts would keep every promise; one life alone may have a single task.
     if (SEEDS >= 100) expect(starts).toBeGreaterThan(SEEDS * 15);

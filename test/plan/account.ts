@@ -15,7 +15,7 @@ import {
 import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
 import { emptyBook, type Book } from "./book.ts";
 import { blockerOf, shareAFile, type Overlap } from "./claim-book.ts";
-import { admits } from "./provider-book.ts";
+import { admits, moveHealth } from "./provider-book.ts";
 
 export class BrokenPromise extends Error {
   /** The promise's name, so that a smaller life that breaks the same one can be told from another bug. */
@@ -34,6 +34,8 @@ export interface Limits {
   readonly retries: number;
   readonly continuations: number;
   readonly repairs: number;
+  /** What the machine lacks; null: nothing. */
+  lack: string | null;
 }
 
 const SPENDS_A_RETRY: ReadonlySet<FailureCause> = new Set(["transient", "rate-limit", "stalled", "crashed"]);
@@ -79,6 +81,7 @@ export class Account {
     const { provider, planId } = task;
     if (running.has(key)) throw new BrokenPromise("once", `${key} was started while it runs`);
     if (plan.paused) throw new BrokenPromise("paused", `${key} was started while its plan is paused`);
+    if (this.limits.lack !== null) throw new BrokenPromise("machine", `${key} was started without ${this.limits.lack}`);
     if (done.has(key)) throw new BrokenPromise("once", `${key} was started again after it was finished`);
     if (this.#book.arrived.has(key)) throw new BrokenPromise("once", `${key} was started after it was merged`);
     this.#checkStep(task);
@@ -189,6 +192,7 @@ export class Account {
   /** What keeps a ready task from starting now, in one word; null: nothing. */
   obstacleTo(task: TaskRecord, plan: { readonly paused: boolean; readonly maxConcurrent: number }, nowMs: number) {
     if (plan.paused) return "paused";
+    if (this.limits.lack !== null) return "machine";
     const provider = this.#providerFor(task, nowMs);
     if (provider === undefined) return "gate";
     if (this.runningIn(task.planId) >= plan.maxConcurrent) return "plan";
@@ -351,6 +355,7 @@ export class Account {
   startMerge(task: TaskRecord, { target, paused }: PlanRecord): void {
     const key = taskKey(task);
     if (paused) throw new BrokenPromise("paused", `${key} is merged while its plan is paused`);
+    if (this.limits.lack !== null) throw new BrokenPromise("machine", `${key} is merged without ${this.limits.lack}`);
     const { done, arrived, merging } = this.#book;
     if (done.has(key) || arrived.has(key)) throw new BrokenPromise("once", `${key} is merged again`);
     this.#checkAllPassed(task, "is merged");
@@ -390,6 +395,15 @@ export class Account {
       this.#checkAllPassed(task, "counts as done");
       done.add(key);
     }
+  }
+
+  /** The clock was set back: whatever ends by time ends as much earlier by it. */
+  moveWaits(byMs: number): void {
+    const { waits, health } = this.#book;
+    for (const [key, wait] of waits) {
+      if (wait.untilMs !== null) waits.set(key, { ...wait, untilMs: wait.untilMs + byMs });
+    }
+    moveHealth(health, byMs);
   }
 
   release(key: TaskKey): void {

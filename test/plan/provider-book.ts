@@ -76,6 +76,14 @@ export function bookMended(book: ProviderHealthBook, provider: string, nowMs: nu
   health.isResetTold = false;
 }
 
+/** The clock by which the moments were set went another way. */
+export function moveHealth(book: ProviderHealthBook, byMs: number): void {
+  for (const health of book.values()) {
+    if (health.openUntilMs !== null) health.openUntilMs += byMs;
+    if (health.parkedUntilMs !== null) health.parkedUntilMs += byMs;
+  }
+}
+
 function healthIn(book: ProviderHealthBook, provider: string): Health {
   let health = book.get(provider);
   if (health === undefined) {

@@ -12,6 +12,7 @@ import {
   agentHears,
   checkoutChanges,
   consultationEnds,
+  machineChanges,
   mergeArrives,
   questionSettles,
   somethingEnds,
@@ -139,7 +140,8 @@ function something(world: World): void {
   else if (chance < 0.97) personOpens(world);
   else if (chance < 0.98) consultationEnds(world);
   else if (chance < 0.985) keyComes(world);
-  else if (chance < 0.99) world.changeLimits();
+  else if (chance < 0.988) world.changeLimits();
+  else if (chance < 0.992) machineChanges(world);
   else world.die();
 }
 

@@ -320,8 +320,37 @@ export function timePasses(world: World): void {
   const byMs = chance < 0.15 ? 8 * 3_600_000 : chance < 0.25 ? -8 * 3_600_000 : chance < 0.5 ? 60_000 : 1_000;
   world.nowMs += byMs;
   world.note(() => `  the clock goes ${byMs / 1_000} s`);
+  // Nobody was there to see it, or the engine notices.
+  if (byMs < 0 && random.chance(0.7)) moveWaits(world, byMs);
   // The desk may be a moment behind the board's own timers.
   if (random.chance(0.8)) settleDue(world);
+}
+
+/** As the scheduler does when the clock was set back: nothing may last longer than was promised. */
+function moveWaits(world: World, byMs: number): void {
+  const { board, account, store } = world;
+  const left = (): Map<TaskKey, number | null> =>
+    new Map([...world.tasks()].map((task) => [taskKey(task), task.wait?.untilMs ?? null]));
+  const before = left();
+  world.note(() => "  and the waits with it");
+  world.commit({ type: "people" }, () => {
+    for (const question of store.rows.questions) if (question.state === "open") question.untilMs += byMs;
+    board.moveWaits(byMs);
+    account.moveWaits(byMs);
+  });
+  for (const [key, untilMs] of left()) {
+    const was = before.get(key) ?? null;
+    if (untilMs === (was === null ? null : was + byMs)) continue;
+    throw new BrokenPromise(
+      "clock",
+      `${key} waits until ${untilMs}, and until ${was} before the clock went ${byMs} ms`,
+    );
+  }
+}
+
+/** The disk gets full, or has room again. */
+export function machineChanges(world: World): void {
+  world.setLack(world.account.limits.lack === null ? "room on the disk" : null);
 }
 
 /** To the next moment at which something happens by itself; false when there is none. */

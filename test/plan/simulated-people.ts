@@ -182,6 +182,7 @@ export function somebodyReopens(world: World): void {
 
 /** Nothing moves and nothing will: each open task leads to a command, and one of them is typed in. */
 export function somebodyHelps(world: World): void {
+  if (world.account.limits.lack !== null) return world.setLack(null);
   checkIdle(world);
   const open = [...world.tasks()].filter((task) => !isEnded(task.state) && task.state !== "blocked");
   const chosen = world.random.choose(waysOut(world, open), ({ task }) => taskKey(task));

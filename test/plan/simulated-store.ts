@@ -20,7 +20,7 @@ export interface QuestionRow {
   /** Who asked: the step that its answer is for. */
   readonly step: number;
   readonly attempt: number;
-  readonly untilMs: number;
+  untilMs: number;
   state: "open" | "answered" | "expired" | "withdrawn";
   /** Its agent was told to end its turn: the task does not go on without the answer. */
   isParked: boolean;

@@ -75,6 +75,7 @@ export class World {
       retries: retry.retries,
       continuations: retry.maxContinuations,
       repairs: maxRepairs,
+      lack: null,
     });
     this.board = new Board(this.settings);
     this.mood = random.pick(MOODS);
@@ -271,6 +272,7 @@ export class World {
     if (this.random.chance(0.2)) this.changeLimits();
     const ended = new Set(before === null ? [] : this.plans.filter((plan) => hasEnded(before, plan)).map(idOf));
     this.board = new Board(this.settings);
+    this.board.hold = this.account.limits.lack;
     this.stopping.clear();
     this.plans = this.store.planRecords().map((record) => {
       const tasks = inOrder(this.store.tasksOf(record.id));
@@ -316,6 +318,13 @@ export class World {
     this.settings.providerLimits = providerLimits;
     this.account.limits.agents = limitAgents;
     this.account.limits.providers = providerLimits;
+  }
+
+  /** A disk gets full or has room again: an engine that starts looks at once. */
+  setLack(lack: string | null): void {
+    this.note(() => `  the machine lacks ${lack ?? "nothing"}`);
+    this.account.limits.lack = lack;
+    this.board.hold = lack;
   }
 
   get rules() {

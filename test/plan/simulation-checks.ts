@@ -153,7 +153,8 @@ export function checkAfterLook(world: World, startsBefore: ReadonlySet<TaskKey>)
       if (state === "waiting" && wait?.untilMs != null && wait.untilMs <= nowMs) {
         throw new BrokenPromise("timers", `${key} waits until ${wait.untilMs}, it is ${nowMs}`);
       }
-      if (state === "merging" && !record.paused && !account.book.merging.has(record.target)) {
+      const mayMerge = !record.paused && account.limits.lack === null;
+      if (state === "merging" && mayMerge && !account.book.merging.has(record.target)) {
         throw new BrokenPromise("wakes", `${key} waits for its merge, and nothing is being merged`);
       }
       if (state !== "ready") continue;

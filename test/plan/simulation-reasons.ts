@@ -31,10 +31,17 @@ function whatIsWrong(world: World, task: TaskRecord, why: Explanation): string |
       return why.code === "blocked" && why.command !== null ? null : "nothing is named that clears it";
     case "ready": {
       const obstacle = account.obstacleTo(task, plan, nowMs);
-      const codes = { paused: ["paused"], gate: ["circuit-open", "usage-limit"], plan: ["slot"], provider: ["slot"] };
+      const codes = {
+        paused: ["paused"],
+        machine: ["machine"],
+        gate: ["circuit-open", "usage-limit"],
+        plan: ["slot"],
+        provider: ["slot"],
+      };
       const expected: readonly string[] = obstacle === null || obstacle === "engine" ? ["slot"] : codes[obstacle];
       if (!expected.includes(why.code ?? "")) return `what keeps it is the ${obstacle}`;
       if (obstacle === "paused") return why.command === null ? "no command is named" : null;
+      if (obstacle === "machine") return null;
       // All that is left ends by itself: a slot when who has it ends, a gate by time or by its probe.
       if (obstacle !== "gate") return account.book.running.size > 0 ? null : "nobody has a slot";
       return why.untilMs !== null || account.candidatesOf(task).some((name) => account.book.probes.has(name))
@@ -43,6 +50,7 @@ function whatIsWrong(world: World, task: TaskRecord, why: Explanation): string |
     }
     case "merging":
       if (plan.paused && why.code === "paused") return null;
+      if (account.limits.lack !== null && why.code === "machine") return null;
       return account.book.merging.has(plan.target) ? null : "nothing is being merged";
     case "waiting":
       return whatIsWrongWithWait(task, why);

@@ -1,5 +1,6 @@
 /** An event as a line that people read. */
 import type { EventBody, StoredEvent } from "../events/event.ts";
+import { timeWords } from "../plan/waits.ts";
 import { openQuestionLine } from "./render-questions.ts";
 import { renderClock, renderCost } from "./render-time.ts";
 import { styled, type Line, type Span, type Style } from "./styled.ts";
@@ -105,7 +106,8 @@ function stateChange(body: Extract<EventBody, { type: "task-state" }>): Span[] {
   const style: Style | null = stateStyle(body.to);
   if (body.wait === null) return [styled(body.to, style), because(body.cause, body.message)];
   const command = body.wait.command === null ? "" : ` [${body.wait.command}]`;
-  return [styled(body.to, style), ` (${body.wait.code}): ${body.wait.message}${command}`];
+  const { code, message, untilMs } = body.wait;
+  return [styled(body.to, style), ` (${timeWords(code, untilMs, message) ?? code}): ${message}${command}`];
 }
 
 function budgetText({ usd, tokens, minutes }: Extract<EventBody, { type: "plan-budget" }>): string {

@@ -72,7 +72,10 @@ async function steer(app: App, value: ControlInput, call: ActingCall): Promise<C
   }
   const key = await app.findTask(value.task ?? "");
   return call.commit(() => {
-    const wentAlready = action === "retry" && isUnderWay(board.node(key));
+    const node = board.node(key);
+    // Where its providers are shut that has one asked at once, which is what was wished.
+    const isHeldUp = board.obstacle(node, clock.nowMs())?.type === "provider-gate";
+    const wentAlready = action === "retry" && isUnderWay(node) && !(isHeldUp && node.record.state === "ready");
     controlTask(board, key, action, clock.nowMs());
     const done = wentAlready ? `${key} is under way already` : `${action} carried out on ${key}`;
     return answer(app, action, board.node(key).record.planId, [key], done);

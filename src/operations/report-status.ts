@@ -7,6 +7,7 @@ import type { PlanNode, TaskNode } from "../plan/node.ts";
 import { candidatesOf } from "../plan/provider-choice.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { isEnded, needsPerson, type TaskState } from "../plan/task-state.ts";
+import { timeWords } from "../plan/waits.ts";
 import { heldWait } from "../scheduler/question-wait.ts";
 import { historyOf, tokensOf } from "./history.ts";
 import type { OperationCall } from "./operation.ts";
@@ -204,7 +205,8 @@ function noteOf(app: App, record: TaskRecord, why: Explanation): string | null {
     return words.filter((one) => one !== null).join("; ") || null;
   }
   if (record.state === "pending" || record.state === "ready") return why.state === record.state ? null : why.message;
-  return why.message;
+  const time = timeWords(why.code, why.untilMs, why.message);
+  return time === null ? why.message : `${time}: ${why.message}`;
 }
 
 function whyOf(why: Explanation): TaskLine["why"] {

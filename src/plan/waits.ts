@@ -1,7 +1,7 @@
 /** The waits that the core itself makes, in the words that people read. Those of failures are made in `outcomes.ts`. */
 import type { PlanNode, TaskNode } from "./node.ts";
 import { taskKey } from "./records.ts";
-import { needsPerson, type Wait } from "./task-state.ts";
+import { needsPerson, type Wait, type WaitCode } from "./task-state.ts";
 
 export function pausedWait(node: TaskNode): Wait {
   const command = `orchestrator resume ${taskKey(node.record)}`;
@@ -24,4 +24,14 @@ export function countWait(plan: PlanNode, wait: Wait | null, difference: 1 | -1)
   if (wait === null || needsPerson(wait.code)) return;
   plan.movingWaits += difference;
   if (wait.code === "lock") plan.lockWaits += difference;
+}
+
+/** What ends by time alone. A question's end is only when it is given up. */
+const ENDS_BY_TIME: ReadonlySet<string> = new Set<WaitCode>(["usage-limit", "circuit-open", "backoff"]);
+
+/** "usage-limit until 2026-01-01T12:00:00.000Z": what is waited for in one line; null where no time says more. */
+export function timeWords(code: string | null, untilMs: number | null, message: string): string | null {
+  if (code === null || untilMs === null || !ENDS_BY_TIME.has(code)) return null;
+  const until = new Date(untilMs).toISOString();
+  return message.includes(until) ? null : `${code} until ${until}`;
 }

@@ -93,6 +93,9 @@ test("R1: parked until a reset hours ahead: the same after kill -9, no retry spe
   const asParked = { code: "usage-limit", until: new Date(resetMs).toISOString(), command: "orchestrator retry p/a" };
   await until("it is parked", async () => (await whyOf("p/a")).code === "usage-limit");
   expect(await whyOf("p/a")).toMatchObject(asParked);
+  // Whoever only looks at the list is told until when as well.
+  const note = `usage-limit until ${asParked.until}: Claude AI usage limit reached`;
+  expect((await repo.plan("p")).tasks[0]?.note).toContain(note);
   await repo.killEngine();
   expect(await whyOf("p/a")).toMatchObject(asParked);
   expect((await repo.task("p/a")).spent).toMatchObject({ retries: 0, waits: 1 });

@@ -8,6 +8,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { hideSecrets } from "../agents/hide-secrets.ts";
 import { crashPoint } from "../crash-point.ts";
 import type { AgentEvent, ResolvedProvider, TurnCommand, TurnReader, TurnRequest } from "../agents/backend.ts";
 import { AppError, hasCode, messageOf } from "../errors.ts";
@@ -237,7 +238,7 @@ export class AttemptRunner {
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
     crashPoint("attempt-files-written");
-    const reader = backend.readTurn(request);
+    const reader = hideSecrets(backend.readTurn(request), request.environment);
     const environment = {
       ...request.environment,
       ...told.variables,

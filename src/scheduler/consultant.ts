@@ -13,6 +13,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { TokenUsage, TurnCommand, TurnEnd, TurnReader, TurnRequest } from "../agents/backend.ts";
+import { hideSecrets } from "../agents/hide-secrets.ts";
 import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
 import type { BudgetVerdict } from "../plan/budget.ts";
@@ -264,7 +265,7 @@ export class Consultant {
       outputSchema: consultationJsonSchema(),
     };
     const command = backend.buildTurn(request, provider);
-    const reader = backend.readTurn(request);
+    const reader = hideSecrets(backend.readTurn(request), environment);
     this.#commit(() => noteConsultation(parts, id, turn, prompt, session));
     crashPoint("consultation-row-written");
     for (const file of command.files) {

@@ -2,6 +2,8 @@
  * S2: what was said to and by each agent is read back, whatever ended it: also after the engine was killed, by the
  * parent's tool and by the command line. The agent's far end is scripted (`fake-claude.mjs`).
  */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
 import { Ground, until, type Repo } from "./engine-support.ts";
@@ -35,6 +37,31 @@ test("S2: an agent that is killed with its engine as soon as it runs has its pro
   expect(second[0]?.text).toContain("You were interrupted");
   const { out } = await runCli(repo, ["logs", "p/a", "--turns"]);
   expect(out).toMatch(/attempt 1 \(claude\): failed[^]*PROMPT-A[^]*the engine ended[^]*attempt 2[^]*succeeded/);
+});
+
+test("11: a key that an agent prints is named instead of repeated in all that is stored and told of it", async () => {
+  const secret = `sk-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  ground.configure({
+    providers: { keyed: { kind: "command", env: { MY_API_KEY: secret, PORT: "80" } } },
+    agents: { keyed: { provider: "keyed" } },
+  });
+  await repo.submit("p", [
+    { id: "a", agent: "keyed", prompt: 'echo "auth: $MY_API_KEY, port $PORT"; echo "refused $MY_API_KEY" >&2; exit 1' },
+  ]);
+  expect(await repo.settled("p")).toBe("failed");
+  const detail = await repo.task("p/a", ["history", "output"]);
+  expect(JSON.stringify(detail.history)).toContain("auth: (MY_API_KEY), port 80");
+  expect(detail.attempts[0]?.message).toContain("refused (MY_API_KEY)");
+  const told = [
+    detail,
+    await repo.call("read_log", { limit: 1000 }),
+    await repo.call("read_log", { task: "p/a", turns: true }),
+  ];
+  expect(JSON.stringify(told)).not.toContain(secret);
+  await repo.call("stop_engine", {}).catch(() => undefined);
+  await until("the engine has ended", () => !existsSync(join(repo.stateDir, "engine.json")));
+  const files = readdirSync(repo.stateDir, { withFileTypes: true }).filter((entry) => entry.isFile());
+  expect(files.filter(({ name }) => readFileSync(join(repo.stateDir, name)).includes(secret))).toEqual([]);
 });
 
 test("S2: what the orchestrator role was asked and answered is read back as the plan's conversation, also after a restart", async () => {

@@ -30,6 +30,7 @@ import { toolListings } from "./operations/tool-listings.ts";
 import { Board } from "./plan/board.ts";
 import { standingOf } from "./plan/explain.ts";
 import { Guard } from "./process/guard.ts";
+import { identify } from "./engine-identity.ts";
 import { endLeftovers } from "./process/leftovers.ts";
 import { ProcessManager } from "./process/process-manager.ts";
 import type { Log, Parts } from "./scheduler/parts.ts";
@@ -66,7 +67,9 @@ export const createApp: CreateHost = async (options) => {
   // The engine before, when it ended without a word. Its id goes on also where its state was damaged or removed: by it
   // its processes are found.
   const before = readEngineFile(join(options.stateDir, "engine.json"));
-  const engineId = store.meta.ensure("engineId", () => ownId(before) ?? systemIds.uuid());
+  const { engineId, isCopy } = store.transaction(() =>
+    identify(store.meta, repository.commonDir, (isNew) => (isNew ? null : ownId(before)) ?? systemIds.uuid()),
+  );
   store.transaction(() => store.requestKeys.prune(KEEP_REQUEST_KEYS_MS));
   const bus = createEventBus<AgentEvent>({
     onListenerError: (thrown) => log("error", `an event listener failed: ${messageOf(thrown)}`, {}),
@@ -100,7 +103,7 @@ export const createApp: CreateHost = async (options) => {
     engineId,
     attemptsFolder,
     satellite: satelliteAccess(options.stateDir),
-    endLeftovers: async (known) => (await endLeftovers(engineId, known)).ended.length,
+    endLeftovers: async (known) => (await endLeftovers(engineId, isCopy ? [] : known)).ended.length,
     backend: createBackend,
     settingsOf: (planId) => required(access.app).settingsOfPlan(planId).plan,
     baseEnvironment: childEnvironment,

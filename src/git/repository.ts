@@ -46,7 +46,7 @@ import * as refs from "./refs.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { git, runGit, wordsOf, type GitPlace } from "./run-git.ts";
 import { findStrays, type StrayMark } from "./stray-state.ts";
-import { folderFor } from "./worktree-folders.ts";
+import { folderFor, folderInUse } from "./worktree-folders.ts";
 import { listWorktrees } from "./worktree-records.ts";
 import { TaskWorktrees } from "./worktrees.ts";
 
@@ -76,7 +76,7 @@ export async function openRepository(path: string, options: OpenOptions): Promis
   const core: RepositoryCore = {
     commonDir,
     mainWorktree,
-    worktreesFolder: await folderFor(options.worktreesRoot, mainWorktree, commonDir),
+    worktreesFolder: await folderInUse(await folderFor(options.worktreesRoot, mainWorktree, commonDir), commonDir),
     place,
     identity: identityReader(place),
     mutate: turns.alone,

@@ -7,7 +7,13 @@ import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { runGit, wordsOf } from "./run-git.ts";
-import { LOCK_REASON_START, writeMark, type WorktreeMark, type WorktreeRecord } from "./worktree-records.ts";
+import {
+  LOCK_REASON_START,
+  readRecords,
+  writeMark,
+  type WorktreeMark,
+  type WorktreeRecord,
+} from "./worktree-records.ts";
 
 /** No plan can be named so: ids begin with a letter or a digit. */
 const QUEUE_FOLDER = "_queue";
@@ -20,6 +26,29 @@ const PLAIN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 export async function folderFor(worktreesRoot: string, mainWorktree: string, commonDir: string): Promise<string> {
   const name = `${slug(basename(mainWorktree))}-${shortHash(commonDir)}`;
   return join(await realpathSoFar(resolve(worktreesRoot)), name);
+}
+
+/**
+ * Where this repository's worktrees are by now, else `given`. It may have been moved, or another root configured, since
+ * they were made: agents' conversations go on only where they began.
+ */
+export async function folderInUse(given: string, commonDir: string): Promise<string> {
+  const records = await readRecords(commonDir);
+  for (const { mark, path, gitDir } of records) {
+    if (mark === null || path === null || !existsSync(path) || (await isOfAnother(path, gitDir))) continue;
+    // `<folder>/<plan>/<task>`, `<folder>/_queue/<target>`.
+    return dirname(dirname(path));
+  }
+  return given;
+}
+
+/** The worktree at `path` is another repository's, which this one was copied from. */
+export async function isOfAnother(path: string, gitDir: string): Promise<boolean> {
+  const text = await readFile(join(path, ".git"), "utf8").catch(() => "");
+  const target = /^gitdir: (.+)\n?$/.exec(text)?.[1];
+  if (target === undefined) return false;
+  const place = resolve(path, target);
+  return place !== gitDir && existsSync(place);
 }
 
 export function taskPath(core: RepositoryCore, planId: string, taskId: string): string {

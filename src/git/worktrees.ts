@@ -7,7 +7,7 @@
  * trusts `<worktree>/.git`, which an agent can change: git is told its folder each time.
  */
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
 import { holdersOf } from "./branch-holders.ts";
@@ -22,7 +22,15 @@ import { BRANCHES, branchTip, headRef, isAncestor, mustChangeRefs, resolveCommit
 import { removeWorktree, saveWork, type Removal, type RemoveOptions } from "./remove-worktree.ts";
 import type { RepositoryCore } from "./repository-core.ts";
 import { settleOnBranch, type Obstructed } from "./task-branch.ts";
-import { addWorktree, deleteWorktree, liesInOurs, mendPointer, moveAside, taskPath } from "./worktree-folders.ts";
+import {
+  addWorktree,
+  deleteWorktree,
+  isOfAnother,
+  liesInOurs,
+  mendPointer,
+  moveAside,
+  taskPath,
+} from "./worktree-folders.ts";
 import { findRecord, readRecords, writeMark, type WorktreeMark, type WorktreeRecord } from "./worktree-records.ts";
 
 type TaskMark = WorktreeMark & { readonly kind: "task" };
@@ -256,6 +264,11 @@ async function prepareBranch(core: RepositoryCore, options: EnsureOptions): Prom
     return [];
   }
   const [holder] = await holdersOf(core, ref);
+  if (holder?.isOurs === true && (await isOfAnother(holder.path, holder.gitDir))) {
+    // A copy's record of the original's worktree: only the record is ours.
+    await rm(holder.gitDir, { recursive: true, force: true });
+    return await prepareBranch(core, options);
+  }
   if (holder !== undefined)
     throw failed(branch, `it is checked out in ${holder.path}: switch to another branch there`, { branch });
   if (tip === startSha || (await isAncestor(core.place, startSha, tip))) return [];

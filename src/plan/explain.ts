@@ -58,7 +58,9 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
       // What is used and set aside changes while it waits.
       if (wait.code === "budget") return explainBudget(board, node, nowMs) ?? { ...plain, ...waitFacts(wait) };
       // Parked with its provider: it goes on by itself, and somebody who knows better may have it asked at once.
-      const command = wait.code === "usage-limit" ? `orchestrator retry ${key}` : wait.command;
+      if (wait.code !== "usage-limit") return { ...plain, ...waitFacts(wait) };
+      // While its plan is paused asking again would start nothing.
+      const command = plan.record.paused ? `orchestrator resume ${plan.record.id}` : `orchestrator retry ${key}`;
       return { ...plain, ...waitFacts(wait), command };
     }
     case "merging": {

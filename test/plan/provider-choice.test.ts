@@ -267,6 +267,15 @@ describe("where the plan's budget has no room for the provider that it would go 
   });
 });
 
+test("12: parked in a plan that is paused: the command is the one that lets it go on", () => {
+  const { board } = boardWith({ a: {} });
+  start(board);
+  failWith(board, "p/a", "usage-limit", { resetsAtMs: RESET_MS });
+  expect(explainTask(board, "p/a", NOW_MS)).toMatchObject({ command: "orchestrator retry p/a", untilMs: RESET_MS });
+  board.plan("p").record.paused = true;
+  expect(explainTask(board, "p/a", NOW_MS)).toMatchObject({ command: "orchestrator resume p", untilMs: RESET_MS });
+});
+
 describe("probes", () => {
   test("no reset told: after 5 minutes one later task probes the preferred provider, the others go on elsewhere", () => {
     const { board, tasks } = boardWith({

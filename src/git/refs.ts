@@ -1,10 +1,10 @@
 /** Names and values of refs: asking, moving with the old value as a condition, refusing bad names. */
 import { existsSync } from "node:fs";
-import { lstat, readFile } from "node:fs/promises";
+import { lstat, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AppError } from "../errors.ts";
 import { ifAbsent } from "./if-absent.ts";
-import { git, runGit, throwFailure, wordsOf, type GitPlace } from "./run-git.ts";
+import { git, runGit, throwFailure, wordsOf, type GitPlace, type GitResult } from "./run-git.ts";
 
 /** Object names of SHA-1 and SHA-256 repositories. */
 const OBJECT_NAME = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/;
@@ -140,7 +140,9 @@ export async function changeRefs(place: GitPlace, changes: readonly RefChange[],
 
   const lines = open.map((change) => commandFor(change, now[changes.indexOf(change)] ?? null));
   const args = ["update-ref", "--no-deref", "-m", oneLine(why), "--stdin", "-z"];
-  const result = await runGit(place, args, { input: lines.join(""), mutates: true });
+  const change = async (): Promise<GitResult> => await runGit(place, args, { input: lines.join(""), mutates: true });
+  let result = await change();
+  if (result.exitCode !== 0 && (await clearStaleLocks(place, open))) result = await change();
   if (result.exitCode === 0) return { type: "done" };
   for (const change of open) {
     const after = await refValue(place, change.ref);
@@ -148,6 +150,31 @@ export async function changeRefs(place: GitPlace, changes: readonly RefChange[],
   }
   return { type: "refused", gitWords: wordsOf(result) };
 }
+
+/** git holds the lock of a ref for milliseconds; one this old is left by a git that was killed. */
+const STALE_LOCK_MS = 60_000;
+
+/**
+ * Removes the locks that a killed git left on refs of ours: nobody else would ever look for them, and a finished task's
+ * branch could not be deleted. Whether there was one. A user's branch keeps its lock: git's words then tell of it.
+ */
+async function clearStaleLocks(place: GitPlace, changes: readonly RefChange[]): Promise<boolean> {
+  const gitDir = gitDirOf(place);
+  const common = (await readOrEmpty(gitDir, "commondir")).trim();
+  let isCleared = false;
+  for (const { ref } of changes) {
+    if (!OUR_REF.test(ref) || ref.split("/").includes("..")) continue;
+    const lock = join(common === "" ? gitDir : resolve(gitDir, common), `${ref}.lock`);
+    const found = await lstat(lock).catch(ifAbsent(null));
+    // Far ahead: the clock was set back since.
+    if (found === null || Math.abs(Date.now() - found.mtimeMs) < STALE_LOCK_MS) continue;
+    await rm(lock, { force: true });
+    isCleared = true;
+  }
+  return isCleared;
+}
+
+const OUR_REF = /^refs\/(?:heads\/)?orchestrator\//;
 
 /** As `changeRefs`, for callers to whom any other outcome is a fault. Throws GIT_FAILED. */
 export async function mustChangeRefs(place: GitPlace, changes: readonly RefChange[], why: string): Promise<void> {

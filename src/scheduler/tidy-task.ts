@@ -3,6 +3,7 @@ import { messageOf } from "../errors.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
 import type { Parts } from "./parts.ts";
 import { folderOf } from "./task-folder.ts";
+import { tryAgain } from "./try-again.ts";
 
 /**
  * Gives the worktree of a finished task back. Its branch goes too when it is merged; one of a skipped task goes in any
@@ -10,7 +11,8 @@ import { folderOf } from "./task-folder.ts";
  */
 export async function tidyTask(parts: Parts, task: TaskRecord): Promise<void> {
   try {
-    await giveBack(parts, task);
+    // A user's `git gc` holds the packed refs for a moment, and a branch can't be deleted meanwhile.
+    await tryAgain(parts, `giving back the worktree of ${taskKey(task)}`, async () => await giveBack(parts, task));
   } catch (thrown) {
     // The work is merged: a folder that can't be removed now is no reason to stop. The next start tries again.
     parts.log("warning", `the worktree of ${taskKey(task)} could not be removed: ${messageOf(thrown)}`, {});

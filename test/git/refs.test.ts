@@ -1,6 +1,7 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { changeRefs } from "../../src/git/refs.ts";
 import type { Repository } from "../../src/git/repository.ts";
 import { isolateGit, makeFixture, type Fixture } from "./fixture.ts";
 
@@ -71,4 +72,19 @@ test("a detached HEAD has no branch; one that is a link to a file is asked of gi
   expect(await repository.currentBranch()).toBeNull();
   fixture.git("-c", "core.preferSymlinkRefs=true", "symbolic-ref", "HEAD", "refs/heads/main");
   expect(await repository.currentBranch()).toBe("main");
+});
+
+test.each([
+  ["an old one on a branch of ours is taken away", "orchestrator/p/a", 120, "done"],
+  ["a fresh one may be at work", "orchestrator/p/a", 0, "refused"],
+  ["a user's branch keeps its own", "topic", 120, "refused"],
+])("6: a ref's lock that a killed git left: %s", async (_what, branch, ageSeconds, outcome) => {
+  fixture.git("branch", branch);
+  const lock = join(fixture.path, `.git/refs/heads/${branch}.lock`);
+  writeFileSync(lock, "");
+  const atSeconds = Date.now() / 1000 - ageSeconds;
+  utimesSync(lock, atSeconds, atSeconds);
+  const told = await changeRefs({ folder: fixture.path }, [{ ref: `refs/heads/${branch}`, to: null }], "test");
+  expect(told.type).toBe(outcome);
+  expect([existsSync(lock), asGitSays(branch) === null]).toEqual([outcome === "refused", outcome === "done"]);
 });

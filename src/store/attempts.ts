@@ -134,11 +134,13 @@ export class Attempts {
          UNION ALL SELECT plan_id, booked FROM consultations WHERE ended_at_ms IS NOT NULL
        ) WHERE plan_id = ?`,
     );
-    // Those that told something: an end that was never told says nothing of the next one.
+    // Those that told something: an end that was never told says nothing of the next one. Where hardly any did, what is
+    // older by far is not searched for more.
     this.#latestUses = connection.prepare(
       `SELECT role, provider, model, cost_usd, tokens ->> '$.inputTokens' + tokens ->> '$.outputTokens',
          booked ->> '$.minutes'
-       FROM attempts WHERE ended_at_ms IS NOT NULL AND (outcome <> 'failed' OR tokens ->> '$.outputTokens' > 0)
+       FROM attempts WHERE rowid > (SELECT coalesce(max(rowid), 0) FROM attempts) - ${MOST_SEARCHED}
+         AND ended_at_ms IS NOT NULL AND (outcome <> 'failed' OR tokens ->> '$.outputTokens' > 0)
        ORDER BY rowid DESC LIMIT ?`,
     );
   }
@@ -195,6 +197,8 @@ export class Attempts {
       .toReversed();
   }
 }
+
+const MOST_SEARCHED = 5_000;
 
 function cutFinalText(finalText: string | null): string | null {
   return finalText === null ? null : cutText(finalText, MAX_FINAL_TEXT_BYTES);

@@ -209,6 +209,8 @@ test("chain: who went to the second provider is with it after kill -9 in the mid
   await until("the second works on it", () => two.hasBegun(1));
   const why = await whyOf("p/a");
   expect(why.message).toContain("goes to two: one has used up its account's limit");
+  // Killed before its CLI has told of it, a session may never have been there, and is not gone on with.
+  await until("its session is known", async () => (await repo.task("p/a")).attempts.at(-1)?.session != null);
   await repo.killEngine();
   two.script(2, "cat half > whole");
   expect(await repo.settled("p")).toBe("succeeded");

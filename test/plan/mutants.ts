@@ -253,7 +253,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "workflow.ts",
     from: `record.provider = record.workflow.steps[step]?.provider ?? record.provider;`,
     to: ``,
-    promises: ["steps"],
+    promises: ["steps", "lists"],
   },
   {
     name: "order: a skipped task does not count as done",

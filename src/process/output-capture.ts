@@ -7,9 +7,13 @@ const TAIL_BYTES = 8 * 1024;
 
 /**
  * Read from one stream before everybody else's events get their turn: a chunk, which a reader of short lines takes some
- * milliseconds for. Eight of them made quiet agents wait five times as long.
+ * milliseconds for. Eight of them made quiet agents wait five times as long. What took so long then rests as long: a
+ * flood has half of the engine's time at most.
  */
 const BYTES_PER_TURN = 64 * 1024;
+
+/** Shorter rests are not worth a timer. */
+const LEAST_REST_MS = 1;
 
 export interface OutputCaptureOptions {
   readonly stream: Readable;
@@ -32,6 +36,7 @@ export class OutputCapture {
   readonly #decoder = new StringDecoder("utf8");
   #tail: Buffer = Buffer.alloc(0);
   #bytesThisTurn = 0;
+  #busyMs = 0;
   #hasReaderFailed = false;
   #isOver = false;
   #end: () => void = () => {};
@@ -65,21 +70,25 @@ export class OutputCapture {
   #take(chunk: Buffer): void {
     if (this.#isOver) return;
     const { stream, log, onOutput } = this.#options;
+    const startMs = performance.now();
     onOutput();
     this.#keepTail(chunk);
     this.#hand(this.#decoder.write(chunk));
     const isLogReady = log?.write(chunk, () => this.#resume()) ?? true;
     this.#bytesThisTurn += chunk.length;
+    this.#busyMs += performance.now() - startMs;
     if (!isLogReady) {
       stream.pause();
     } else if (this.#bytesThisTurn >= BYTES_PER_TURN) {
       stream.pause();
-      setImmediate(() => this.#resume());
+      if (this.#busyMs < LEAST_REST_MS) setImmediate(() => this.#resume());
+      else setTimeout(() => this.#resume(), this.#busyMs);
     }
   }
 
   #resume(): void {
     this.#bytesThisTurn = 0;
+    this.#busyMs = 0;
     if (!this.#isOver) this.#options.stream.resume();
   }
 

@@ -71,6 +71,8 @@ export class RunningProcess implements ManagedProcess {
   #stoppedAtMs = 0;
   /** Outside its group, and asked to end together with it. */
   readonly #asked = new Set<number>();
+  /** By their pids: those ended together with the root, and those found by the sweep. */
+  readonly #straysKilled = new Set<number>();
   #isEnded = false;
   #error: string | null = null;
   #cancelTick: () => void = () => {};
@@ -245,7 +247,7 @@ export class RunningProcess implements ManagedProcess {
     // in the sweep.
     const outside = tree.members.filter((row) => row.pid !== pid && (tree.hasEngineInGroup || row.groupId !== pid));
     const due = signal === "SIGTERM" ? outside : outside.filter((row) => this.#asked.has(row.pid));
-    for (const row of due) this.#asked.add(row.pid);
+    for (const row of due) (signal === "SIGTERM" ? this.#asked : this.#straysKilled).add(row.pid);
     await signalEach(due, () => (signal === "SIGTERM" ? ["SIGTERM", "SIGCONT"] : ["SIGKILL"]));
   }
 
@@ -284,7 +286,7 @@ export class RunningProcess implements ManagedProcess {
     // What a stopped one leaves behind has nothing to say any more, and would hold the pipe for all of the drain.
     const drained = this.#drain();
     if (!isStopped) await drained;
-    const straysKilled = await this.#sweep(this.#graceLeftMs());
+    await this.#sweep(this.#graceLeftMs());
     await drained;
     const report: ExitReport = {
       id: this.id,
@@ -297,7 +299,7 @@ export class RunningProcess implements ManagedProcess {
       startedAtMs: this.startedAtMs,
       endedAtMs,
       ranForMs,
-      straysKilled,
+      straysKilled: this.#straysKilled.size,
       error: this.#error,
     };
     const how = signal === null ? `code ${exitCode}` : signal;
@@ -324,7 +326,7 @@ export class RunningProcess implements ManagedProcess {
     return Math.max(killGraceMs - takenMs, Math.min(killGraceMs, LEAST_GRACE_MS));
   }
 
-  async #sweep(graceMs: number): Promise<number> {
+  async #sweep(graceMs: number): Promise<void> {
     try {
       const { ended, survivors } = await endBelonging({
         engineId: this.#host.engineId,
@@ -340,10 +342,9 @@ export class RunningProcess implements ManagedProcess {
       if (survivors.length > 0) {
         this.#logError(`can't be ended: ${survivors.map(({ pid }) => pid).join(", ")}`);
       }
-      return ended.length;
+      for (const { pid } of ended) this.#straysKilled.add(pid);
     } catch (error) {
       this.#logError(`what it left behind can't be looked for: ${messageOf(error)}`);
-      return 0;
     }
   }
 

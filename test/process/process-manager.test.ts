@@ -86,13 +86,13 @@ describe("P1: stopping", () => {
     expect(await runs(below)).toBe(false);
   });
 
-  it("has one grace for all of the tree: ended within it and 2 s, whoever of it takes how long", async () => {
+  it("has one grace for all of the tree: no second one, whoever of it takes how long", async () => {
     const pidFile = join(bench.folder, "stray");
-    const graceMs = 2_000;
+    const graceMs = 4_000;
     // A root that ends late in its grace, one that must be killed, and one that is gone at once; below each a process
     // in a session of its own that ignores TERM and holds the output open.
     const stray = `setsid sh -c "trap '' TERM; echo \\$\\$ > ${pidFile}-$1; while :; do sleep 0.1; done" &`;
-    const roots = ["trap 'sleep 1.6; exit' TERM", "trap '' TERM", "trap 'exit' TERM"];
+    const roots = ["trap 'sleep 3.2; exit' TERM", "trap '' TERM", "trap 'exit' TERM"];
     const children = roots.map((root, index) => {
       const script = `${stray.replace("$1", String(index))} ${root}; while :; do sleep 0.1; done`;
       return bench.manager.start(bench.spec(script, { killGraceMs: graceMs }));
@@ -100,7 +100,8 @@ describe("P1: stopping", () => {
     const strays = await Promise.all(children.map((_, index) => pidIn(`${pidFile}-${index}`)));
     const startedMs = performance.now();
     const reports = await bench.manager.stopAll("shutdown");
-    expect(performance.now() - startedMs).toBeLessThan(graceMs + 2_000);
+    // With a grace of its own for what a root leaves behind, 1.8 at the least.
+    expect(performance.now() - startedMs).toBeLessThan(graceMs * 1.7);
     expect(reports.map(({ straysKilled }) => straysKilled > 0)).toEqual([true, true, true]);
     expect(await Promise.all(strays.map(runs))).toEqual([false, false, false]);
   });

@@ -9,6 +9,7 @@ import type { answerQuestion } from "../operations/answer-question.ts";
 import type { askOrchestrator } from "../operations/ask-orchestrator.ts";
 import type { control } from "../operations/control.ts";
 import type { createPlan } from "../operations/create-plan.ts";
+import type { endNow } from "../operations/end-now.ts";
 import type { engineInfo } from "../operations/engine-info.ts";
 import type { gitHooks } from "../operations/git-hooks.ts";
 import type { listQuestions } from "../operations/list-questions.ts";
@@ -37,6 +38,7 @@ interface Operations {
   readonly read_log: typeof readLog;
   readonly read_diff: typeof readDiff;
   readonly open_task: typeof openTask;
+  readonly end_now: typeof endNow;
   readonly engine_info: typeof engineInfo;
   readonly report_result: typeof reportResult;
   readonly git_hooks: typeof gitHooks;

@@ -2,8 +2,23 @@
 import { catchStopSignals, type StopSignals } from "../engine/stop-signals.ts";
 import { EXIT } from "./exit-codes.ts";
 
-export type Interrupts = StopSignals;
+/** An engine that does not answer holds nobody here. */
+const LEAVE_WITHIN_MS = 1_000;
+
+export interface Interrupts extends StopSignals {
+  /** What the second one has done before this process leaves. */
+  beforeLeaving: () => Promise<unknown>;
+}
 
 export function catchInterrupts(): Interrupts {
-  return catchStopSignals(() => process.exit(EXIT.interrupted));
+  const leave = (): never => process.exit(EXIT.interrupted);
+  let isLeaving = false;
+  const signals = catchStopSignals(() => {
+    if (isLeaving) leave();
+    isLeaving = true;
+    setTimeout(leave, LEAVE_WITHIN_MS);
+    interrupts.beforeLeaving().then(leave, leave);
+  });
+  const interrupts: Interrupts = { ...signals, beforeLeaving: async () => {} };
+  return interrupts;
 }

@@ -3,6 +3,7 @@ import { answerQuestion } from "./answer-question.ts";
 import { askOrchestrator } from "./ask-orchestrator.ts";
 import { control } from "./control.ts";
 import { createPlan } from "./create-plan.ts";
+import { endNow } from "./end-now.ts";
 import { engineInfo } from "./engine-info.ts";
 import { gitHooks } from "./git-hooks.ts";
 import { listQuestions } from "./list-questions.ts";
@@ -34,6 +35,7 @@ export const OPERATIONS = [
   readLog,
   readDiff,
   openTask,
+  endNow,
   engineInfo,
   gitHooks,
   lookAtGit,

@@ -73,6 +73,8 @@ export interface ManagedProcess {
   readonly exited: Promise<ExitReport>;
   /** TERM to its group, KILL after the grace. Again, or after its end: the same report, the first reason stays. */
   stop(reason: StopReason): Promise<ExitReport>;
+  /** KILL at once: what was asked to stop has no more of its grace. Does nothing to what was not. */
+  endNow(): void;
   /** False when stdin is closed, was not kept open, or nobody is left to read it. */
   write(text: string): boolean;
   endStdin(): void;

@@ -68,6 +68,7 @@ export class RunningProcess implements ManagedProcess {
   #lastOutputRunningMs = 0;
   #stopReason: StopReason | null = null;
   #hasExited = false;
+  #hasNoGrace = false;
   #stoppedAtMs = 0;
   /** Outside its group, and asked to end together with it. */
   readonly #asked = new Set<number>();
@@ -146,6 +147,12 @@ export class RunningProcess implements ManagedProcess {
     return this.exited;
   }
 
+  endNow(): void {
+    if (this.#stopReason === null || this.#hasNoGrace) return;
+    this.#hasNoGrace = true;
+    if (!this.#hasExited) void this.#kill();
+  }
+
   write(text: string): boolean {
     if (this.spec.keepStdinOpen !== true || this.#stdin?.writable !== true || this.#hasExited) return false;
     this.#stdin.write(text);
@@ -215,7 +222,7 @@ export class RunningProcess implements ManagedProcess {
 
   async #terminate(): Promise<void> {
     await this.#signalTree("SIGTERM");
-    if (this.#hasExited) return;
+    if (this.#hasExited || this.#hasNoGrace) return;
     this.#waitThen(this.spec.killGraceMs, () => void this.#kill());
   }
 
@@ -321,6 +328,7 @@ export class RunningProcess implements ManagedProcess {
   /** One grace for all of a tree: what the root took of it is gone for those it leaves behind. */
   #graceLeftMs(): number {
     const { killGraceMs } = this.spec;
+    if (this.#hasNoGrace) return 0;
     if (this.#stopReason === null) return killGraceMs;
     const takenMs = this.#host.clock.monotonicMs() - this.#stoppedAtMs;
     return Math.max(killGraceMs - takenMs, Math.min(killGraceMs, LEAST_GRACE_MS));
@@ -333,6 +341,7 @@ export class RunningProcess implements ManagedProcess {
         attemptId: this.id,
         known: this.#host.known(),
         graceMs,
+        isGraceOver: () => this.#hasNoGrace,
         giveUpMs: graceMs + GIVE_UP_AFTER_KILL_MS,
       });
       if (ended.length > 0) {

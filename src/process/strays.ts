@@ -201,6 +201,8 @@ export interface EndRequest {
   readonly known: readonly KnownAttempt[];
   /** From TERM to KILL. What appears after that is killed at once. */
   readonly graceMs: number;
+  /** Asked at each look: true takes what is left of the grace. */
+  readonly isGraceOver?: () => boolean;
   /** After this long what can't be killed (a process the kernel holds) is left and told. */
   readonly giveUpMs: number;
 }
@@ -244,8 +246,9 @@ export async function endBelonging(request: EndRequest): Promise<EndResult> {
       return { ended: [...asked.values()].filter((process_) => !left.has(keyOf(process_))), survivors };
     }
     // The end is near: looks are frequent again.
-    if (!isOver && elapsedMs >= graceMs) pauseMs = LOOK_AGAIN_MS;
-    isOver = elapsedMs >= graceMs;
+    const wasOver = isOver;
+    isOver ||= elapsedMs >= graceMs || request.isGraceOver?.() === true;
+    if (isOver && !wasOver) pauseMs = LOOK_AGAIN_MS;
     await signalEach(found, (row) => {
       const isNew = !asked.has(keyOf(row));
       asked.set(keyOf(row), { pid: row.pid, startTime: row.startTime });

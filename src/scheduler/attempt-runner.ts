@@ -90,6 +90,13 @@ export class AttemptRunner {
     for (const key of this.#live.keys()) this.stop(key, reason);
   }
 
+  /** What was asked to end has no more of its grace. */
+  endNow(planId: string): void {
+    for (const [key, live] of this.#live) {
+      if (live.stopReason !== null && key.startsWith(`${planId}/`)) live.process?.endNow();
+    }
+  }
+
   /** As `stopAll`, save what has only its work to be committed. */
   stopAtWork(reason: StopReason): void {
     for (const [key, live] of this.#live) if (!live.isFinishing) this.stop(key, reason);

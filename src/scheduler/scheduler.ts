@@ -181,6 +181,13 @@ export class Scheduler {
     });
   }
 
+  /** The plan's agents that were asked to end, also by what was decided a moment ago, have no more of their grace. */
+  endNow(planId: string): void {
+    this.look();
+    // After that look.
+    setImmediate(() => this.#runner.endNow(planId));
+  }
+
   /** True while something moves or will by itself; a plan that waits for a person does not keep the engine. */
   canMove(): boolean {
     if (this.#underWay.size > 0) return true;

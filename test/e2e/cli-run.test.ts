@@ -1,5 +1,5 @@
 /** `orchestrator run`: plans of shell commands in real repositories, and the exit code that each end has. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import {
@@ -11,6 +11,7 @@ import {
   type CliScene,
   type SceneOptions,
 } from "../cli/cli-scene.ts";
+import { isAlive } from "./engine-support.ts";
 
 let scenes: CliScene[] = [];
 const open = (options?: SceneOptions): CliScene => {
@@ -318,10 +319,13 @@ describe("R4: Ctrl-C", () => {
     expect(scene.read("a.txt")).toBe("a\n");
   });
 
-  test("twice: leaves at once with 130, though the agent takes its time to end", async () => {
+  test("twice: leaves at once with 130, and nothing is left running, though the agent has minutes to end", async () => {
     const scene = open();
     const ready = join(scene.folder, "ready");
-    const plan = { tasks: [task("stubborn", `trap '' TERM; : > '${ready}'; while :; do sleep 0.2; done`)] };
+    // Longer than this test waits for anything.
+    scene.file("home/config.json", { agents: { killGraceSeconds: 600 } });
+    const prompt = `trap '' TERM; echo $$ > '${ready}.new'; mv '${ready}.new' '${ready}'; while :; do sleep 0.2; done`;
+    const plan = { tasks: [task("stubborn", prompt)] };
     const { child, result, says } = scene.start(["run", "-"], { input: JSON.stringify(plan) });
     await says("stubborn running");
     // Before it has set its trap, the first TERM would end it.
@@ -334,5 +338,7 @@ describe("R4: Ctrl-C", () => {
     const { code, stdout } = await result;
     expect(code).toBe(130);
     expect(stdout).not.toContain("tasks done");
+    await until(() => !isAlive(Number(readFileSync(ready, "utf8"))));
+    expect((await scene.run(["status"])).stdout).toContain("orchestrator resume");
   });
 });

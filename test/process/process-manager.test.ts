@@ -117,6 +117,25 @@ describe("P1: stopping", () => {
     expect(existsSync(seen ?? "")).toBe(true);
   });
 
+  it("ends at once what was asked to end and has minutes for it: the root, and what a root that is gone left", async () => {
+    const stray = join(bench.folder, "stray");
+    const stubborn = `trap '' TERM; echo $$ > '${join(bench.folder, "root")}'; while :; do sleep 0.05; done`;
+    const leaving = `setsid sh -c "trap '' TERM; echo \\$\\$ > '${stray}'; while :; do sleep 0.05; done" & trap exit TERM; while :; do sleep 0.05; done`;
+    const children = [stubborn, leaving].map((script) =>
+      bench.manager.start(bench.spec(script, { killGraceMs: 600_000 })),
+    );
+    await pidIn(join(bench.folder, "root"));
+    const strayPid = await pidIn(stray);
+    // Nobody asked them to end yet.
+    for (const child of children) child.endNow();
+    for (const child of children) expect(await runs(child.pid ?? 0)).toBe(true);
+    const ends = children.map((child) => child.stop("shutdown"));
+    await until("the root to be gone", async () => !(await runs(children[1]?.pid ?? 0)));
+    for (const child of children) child.endNow();
+    expect((await Promise.all(ends)).map(({ signal }) => signal)).toEqual(["SIGKILL", null]);
+    expect(await runs(strayPid)).toBe(false);
+  });
+
   it("stops all at once, and starts nothing more after a shutdown", async () => {
     for (let count = 0; count < 3; count++) bench.manager.start(bench.spec("sleep 1000"));
     expect(bench.manager.list()).toHaveLength(3);

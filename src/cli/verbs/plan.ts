@@ -35,6 +35,7 @@ export const runPlan: VerbRunner = async (invocation, terminal) => {
       if (!json) terminal.print(`look at its tasks with: orchestrator status ${planId}`, startLine(planId));
       return EXIT.succeeded;
     }
+    interrupts.beforeLeaving = async () => await session.call("end_now", { plan: planId });
     const decomposed = await watchPlan({ session, feed, planId, terminal, json, interrupted: interrupts.signal });
     if (
       interrupts.signal.aborted ||

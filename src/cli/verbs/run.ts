@@ -105,6 +105,7 @@ export async function carryOut(options: FollowCreated, isDetached: boolean): Pro
     return EXIT.succeeded;
   }
   terminal.exitCodeOnClosedOutput = EXIT.interrupted;
+  options.interrupts.beforeLeaving = async () => await session.call("end_now", { plan: created.plan });
   const summary = await watchPlan({
     session,
     feed,

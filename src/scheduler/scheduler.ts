@@ -31,12 +31,13 @@ import { ClockWatch } from "./clock-watch.ts";
 import { endHooksOfDoneMerges } from "./end-hooks.ts";
 import { mergeTask } from "./merge-task.ts";
 import { undeliveredMail } from "./mail.ts";
+import { NextLook } from "./next-look.ts";
 import type { Parts } from "./parts.ts";
 import { addProposals } from "./proposals.ts";
 import { withWaitOfNow } from "./question-wait.ts";
 import { recover } from "./recover.ts";
 import { RoomWatch } from "./room-watch.ts";
-import { tidyTask } from "./tidy-task.ts";
+import { Tidying } from "./tidying.ts";
 
 const STOP_LOOK_MS = 200;
 
@@ -50,18 +51,17 @@ export class Scheduler {
   readonly #clockWatch: ClockWatch;
   readonly #roomWatch: RoomWatch;
   readonly #underWay = new Set<Promise<void>>();
-  readonly #tidying = new Map<string, Set<Promise<void>>>();
+  readonly #nextLook: NextLook;
+  readonly #tidying: Tidying;
   readonly #endedPlans = new Map<string, boolean>();
   #isStopping = false;
   #isFatal = false;
-  #lookIsDue = false;
-  #isHeld = false;
-  #cancelHold: (() => void) | null = null;
-  #cancelTimer: (() => void) | null = null;
 
   constructor(parts: Parts) {
     this.parts = parts;
     this.#board = parts.board;
+    this.#nextLook = new NextLook(parts.clock, () => this.#decide());
+    this.#tidying = new Tidying(parts);
     this.questions = new QuestionDesk({
       store: parts.store,
       clock: parts.clock,
@@ -95,9 +95,8 @@ export class Scheduler {
     this.#clockWatch.start();
     this.#roomWatch.start();
     this.questions.start();
-    this.#isHeld = true;
+    this.#nextLook.hold(firstClientWithinMs, () => this.letGo());
     if (firstClientWithinMs === 0) this.letGo();
-    else this.#cancelHold = parts.clock.schedule(firstClientWithinMs, () => this.letGo());
     return { recovered };
   }
 
@@ -106,9 +105,7 @@ export class Scheduler {
    * would be refused by its provider, and wait for a person.
    */
   letGo(): void {
-    if (!this.#isHeld) return;
-    this.#isHeld = false;
-    this.#cancelHold?.();
+    if (!this.#nextLook.letGo()) return;
     this.#consultant.look();
     this.look();
   }
@@ -119,8 +116,7 @@ export class Scheduler {
    */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    this.#cancelTimer?.();
-    this.#cancelHold?.();
+    this.#nextLook.end();
     this.#watch.stop();
     this.#clockWatch.stop();
     this.#roomWatch.stop();
@@ -172,13 +168,7 @@ export class Scheduler {
 
   /** Decides soon: once for all that happens until then. */
   look(): void {
-    if (this.#lookIsDue || this.#isHeld || this.#isStopping || this.#isFatal) return;
-    this.#lookIsDue = true;
-    setImmediate(() => {
-      this.#lookIsDue = false;
-      if (this.#isStopping || this.#isFatal) return;
-      this.#decide();
-    });
+    this.#nextLook.soon();
   }
 
   /** The plan's agents that were asked to end, also by what was decided a moment ago, have no more of their grace. */
@@ -228,7 +218,7 @@ export class Scheduler {
     }
     crashPoint("decisions-written");
     for (const decision of decisions) this.#carryOut(decision);
-    this.#armTimer();
+    this.#nextLook.at(this.#board.nextWakeMs(clock.nowMs()));
   }
 
   #carryOut(decision: Decision): void {
@@ -254,7 +244,7 @@ export class Scheduler {
       this.#closeWork(task, end);
     });
     crashPoint("attempt-end-written");
-    await this.#tidy(task);
+    await this.#tidying.tidy(task);
   }
 
   /** Asked in the transaction of the end: what was said a moment before it is not passed over. */
@@ -278,7 +268,7 @@ export class Scheduler {
     });
     crashPoint("merge-outcome-written");
     if (task.state === "waiting" && signature !== null) this.#watch.note(task, signature, inTheWay);
-    await this.#tidy(task);
+    await this.#tidying.tidy(task);
   }
 
   #closeWork(task: TaskRecord, end: AttemptEnd | MergeEnd): void {
@@ -287,25 +277,9 @@ export class Scheduler {
     }
   }
 
-  /** A task that is done for good gives its worktree back. Repeated by the next start when it was cut off. */
-  async #tidy(task: TaskRecord): Promise<void> {
-    if (task.state !== "succeeded" && task.state !== "skipped") return;
-    await this.#noteTidying(task.planId, tidyTask(this.parts, task));
-  }
-
-  #noteTidying(planId: string, tidying: Promise<void>): Promise<void> {
-    const ofPlan = this.#tidying.get(planId) ?? new Set();
-    this.#tidying.set(planId, ofPlan.add(tidying));
-    return tidying.finally(() => {
-      ofPlan.delete(tidying);
-      if (ofPlan.size === 0 && this.#tidying.get(planId) === ofPlan) this.#tidying.delete(planId);
-    });
-  }
-
   /** Resolves when the worktrees and branches that the plan's finished tasks no longer need are gone. */
   async tidied(planId: string): Promise<void> {
-    const tidying = this.#tidying.get(planId);
-    if (tidying !== undefined) await Promise.allSettled(tidying);
+    await this.#tidying.tidied(planId);
   }
 
   /** The task goes on once all that it waits for is answered, expired or withdrawn. */
@@ -343,8 +317,8 @@ export class Scheduler {
       planIds.add(task.planId);
       // A person gave it up: no end of an attempt or a merge comes after this. Not now, within the transaction.
       if (to === "skipped") {
-        const tidying = immediate().then(() => this.#tidy(task));
-        this.#track(this.#noteTidying(task.planId, tidying));
+        const tidying = immediate().then(() => this.#tidying.tidy(task));
+        this.#track(this.#tidying.note(task.planId, tidying));
       }
       if (isEnded(to)) this.questions.withdraw(task.planId, task.id, `the task is ${to}`);
       store.events.append({
@@ -372,12 +346,8 @@ export class Scheduler {
     store.plans.update(planId, { endedAtMs: hasEnded ? clock.nowMs() : null });
     if (state !== "succeeded" && state !== "failed") return;
     if (store.consultations.hasAny(planId)) {
-      this.#track(
-        this.#noteTidying(
-          planId,
-          immediate().then(() => this.#consultant.leave(planId)),
-        ),
-      );
+      const leaving = immediate().then(() => this.#consultant.leave(planId));
+      this.#track(this.#tidying.note(planId, leaving));
     }
     store.events.append({ planId, taskId: null, attemptId: null, body: { type: "plan-ended", state } });
   }
@@ -396,18 +366,10 @@ export class Scheduler {
     });
   }
 
-  #armTimer(): void {
-    const { clock } = this.parts;
-    this.#cancelTimer?.();
-    const nowMs = clock.nowMs();
-    const wakeMs = this.#board.nextWakeMs(nowMs);
-    // The wall clock may be set: look again after a minute at most, so that a jump delays nothing for long.
-    this.#cancelTimer = wakeMs === null ? null : clock.schedule(Math.min(wakeMs - nowMs, 60_000), () => this.look());
-  }
-
   #fail(thrown: unknown): void {
     if (this.#isFatal) return;
     this.#isFatal = true;
+    this.#nextLook.end();
     this.parts.log("error", `the scheduler stops: ${messageOf(thrown)}`, {
       stack: thrown instanceof Error ? thrown.stack : null,
     });

@@ -1,0 +1,61 @@
+import type { Clock } from "../clock.ts";
+
+/** The wall clock may be set: look again after a minute at most, so that a jump delays nothing for long. */
+const LONGEST_WAIT_MS = 60_000;
+
+/**
+ * When the scheduler looks next at what may happen: in the next turn of the event loop, once for all that asks for it
+ * in this one, and at the moment at which time alone may change something. Not while it is held, and never after `end`.
+ */
+export class NextLook {
+  readonly #clock: Clock;
+  readonly #look: () => void;
+  #isDue = false;
+  #isHeld = false;
+  #hasEnded = false;
+  #cancelHold: (() => void) | null = null;
+  #cancelTimer: (() => void) | null = null;
+
+  constructor(clock: Clock, look: () => void) {
+    this.#clock = clock;
+    this.#look = look;
+  }
+
+  soon(): void {
+    if (this.#isDue || this.#isHeld || this.#hasEnded) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      this.#isDue = false;
+      if (!this.#hasEnded) this.#look();
+    });
+  }
+
+  /** Also at this moment, in place of the one that was named before; null: at none. */
+  at(wakeMs: number | null): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+    if (wakeMs === null || this.#hasEnded) return;
+    const waitMs = Math.min(wakeMs - this.#clock.nowMs(), LONGEST_WAIT_MS);
+    this.#cancelTimer = this.#clock.schedule(waitMs, () => this.soon());
+  }
+
+  /** No look is asked for until `letGo`; `onTooLong` is called after `forMs` without one. */
+  hold(forMs: number, onTooLong: () => void): void {
+    this.#isHeld = true;
+    this.#cancelHold = this.#clock.schedule(forMs, onTooLong);
+  }
+
+  /** False when it was not held. Asks for no look by itself. */
+  letGo(): boolean {
+    if (!this.#isHeld) return false;
+    this.#isHeld = false;
+    this.#cancelHold?.();
+    return true;
+  }
+
+  end(): void {
+    this.#hasEnded = true;
+    this.#cancelTimer?.();
+    this.#cancelHold?.();
+  }
+}

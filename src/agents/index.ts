@@ -2,8 +2,6 @@
  * The kinds of agents, by name. Everything else asks here for a backend and knows none of them by itself.
  */
 import { AppError } from "../errors.ts";
-// A leaf beside errors.ts that plan/ and config/ import as well; the list of arrows for this folder lacks it.
-// oxlint-disable-next-line no-restricted-imports
 import { nearestName } from "../nearest-name.ts";
 import { BACKEND_KINDS, type AgentBackend, type BackendKind } from "./backend.ts";
 import { claudeBackend } from "./claude.ts";

@@ -19,7 +19,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 
 const dist = new URL("../../dist/", import.meta.url);
-const { connectClient } = await import(new URL("engine/client.js", dist).href);
+const { connectClient } = await import(new URL("../build/engine/client.js", dist).href);
 
 export class Ground {
   folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-bench-")));

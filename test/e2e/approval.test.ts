@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { DIST, Ground } from "./engine-support.ts";
+import { BUILD, Ground } from "./engine-support.ts";
 
 let ground: Ground;
 
@@ -105,7 +105,7 @@ test("a config that an approved task changed is not used before it is trusted ag
   mkdirSync(join(repo.path, ".orchestrator"));
   writeFileSync(join(repo.path, ".orchestrator", "config.json"), "{}\n");
   repo.commit("config", { ".orchestrator/config.json": "{}\n" });
-  const config = (await import(pathToFileURL(join(DIST, "config", "index.js")).href)) as {
+  const config = (await import(pathToFileURL(join(BUILD, "config", "index.js")).href)) as {
     trustProject: typeof import("../../src/config/index.ts").trustProject;
     describeChange: typeof import("../../src/config/index.ts").describeChange;
   };

@@ -16,7 +16,7 @@ const CLOCK = `nowMs: () => {
             return Date.now();
         }
     }`;
-const dist = makeFaultBuild({
+const dist = await makeFaultBuild({
   ...(process.env["ORCHESTRATOR_DIST"] === undefined ? {} : { dist: process.env["ORCHESTRATOR_DIST"] }),
   changes: [{ file: "clock.js", from: "nowMs: () => Date.now()", to: CLOCK }],
 });

@@ -6,7 +6,7 @@ import { afterAll } from "vitest";
 import { makeFaultBuild, removeFaultBuild } from "../tools/fault-build.js";
 
 const given = process.env["ORCHESTRATOR_FAULT_DIST"];
-const dist = given ?? makeFaultBuild();
+const dist = given ?? (await makeFaultBuild());
 // `engine-support.ts` reads it when it is loaded.
 process.env["ORCHESTRATOR_DIST"] = dist;
 

@@ -38,7 +38,7 @@ process.exit(missed.length === 0 && rows.length > 0 ? 0 : 1);
 async function work() {
   for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
     const { name, changes, points, kills } = mutant;
-    const dist = makeFaultBuild({ changes });
+    const dist = await makeFaultBuild({ changes });
     const results = [];
     try {
       if (points !== undefined) results.push(await seenBy("points", dist, points));

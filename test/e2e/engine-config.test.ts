@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { commandLine, DIST, everyPid, Ground, quoted, until, type Fields, type Repo } from "./engine-support.ts";
+import { BUILD, commandLine, everyPid, Ground, quoted, until, type Fields, type Repo } from "./engine-support.ts";
 
 let ground: Ground;
 let repo: Repo;
@@ -75,7 +75,7 @@ test("a variable that a provider needs and nobody brought makes its task wait by
 });
 
 async function trust(): Promise<void> {
-  const module = (await import(pathToFileURL(join(DIST, "config", "index.js")).href)) as {
+  const module = (await import(pathToFileURL(join(BUILD, "config", "index.js")).href)) as {
     trustProject: typeof import("../../src/config/index.ts").trustProject;
   };
   await module.trustProject({ home: join(ground.home, ".orchestrator"), mainWorktree: repo.path });

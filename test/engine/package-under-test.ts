@@ -16,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { bundlePipe } from "../tools/bundle-pipe.js";
+import { bundlePipe } from "../tools/bundle.js";
 import { toolListings } from "./fake-app.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -56,7 +56,7 @@ export async function buildPackage(): Promise<PackageUnderTest> {
   const compiled = spawnSync(process.execPath, [tsc, "-p", config, "--noCheck"], { encoding: "utf8" });
   if (compiled.status !== 0) throw new Error(`tsc failed: ${compiled.stdout}${compiled.stderr}`);
   copyFileSync(join(root, "test", "engine", "fake-app.js"), join(path, "dist", "app.js"));
-  await bundlePipe(join(path, "dist"));
+  await bundlePipe(join(path, "dist"), join(path, "dist"));
   writeFileSync(join(path, "dist", "engine", "tool-listings.json"), JSON.stringify(toolListings()));
   symlinkSync(join(root, "node_modules"), join(path, "node_modules"));
   setVersion(path, TEST_VERSION);

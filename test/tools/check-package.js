@@ -36,6 +36,7 @@ try {
     "dist/engine/engine-main.js",
     "dist/process/guard-main.js",
     "dist/agents/goose-read-server.js",
+    "dist/third-party-licenses.txt",
   ]) {
     if (!names.has(needed)) fail(`the package lacks ${needed}`);
   }

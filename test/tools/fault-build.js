@@ -1,4 +1,4 @@
-// A build that can be killed at named places: a copy of dist/ in a folder of its own, in which `crash-point.js` ends the
+// A build that can be killed at named places: made of a copy of build/, in a folder of its own, in which `crash-point.js` ends the
 // process instead of doing nothing. What is shipped has no such thing in it. Lines of `$HOME/crash-points` say where:
 // `NAME`, `NAME:3` for the third time in one process, `NAME+guard` to kill the guard in the same instant. The first line
 // counts; it is taken away at the death, and noted in `$HOME/crashed`.
@@ -15,6 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bundlePrograms } from "./bundle.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
@@ -56,13 +57,14 @@ function killGuards() {
 `;
 
 /**
- * Makes one; answers its dist folder. `changes` break it on purpose: each text must stand exactly once in its file.
+ * Makes one, on another one's modules if `dist` names it; answers its dist folder. `changes` break it on purpose: each
+ * text must stand exactly once in its module.
  * @param {{ dist?: string, changes?: readonly { file: string, from: string, to: string }[] }} [options]
  */
-export function makeFaultBuild({ dist = join(root, "dist"), changes = [] } = {}) {
+export async function makeFaultBuild({ dist = join(root, "dist"), changes = [] } = {}) {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-faults-")));
-  const copy = join(folder, "dist");
-  cpSync(dist, copy, { recursive: true });
+  const copy = join(folder, "build");
+  cpSync(join(dist, "..", "build"), copy, { recursive: true });
   cpSync(join(root, "package.json"), join(folder, "package.json"));
   cpSync(join(root, "hooks"), join(folder, "hooks"), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
@@ -74,7 +76,10 @@ export function makeFaultBuild({ dist = join(root, "dist"), changes = [] } = {})
     if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} times: ${from}`);
     writeFileSync(path, parts.join(to));
   }
-  return copy;
+  const made = join(folder, "dist");
+  await bundlePrograms(copy, made);
+  cpSync(join(dist, "engine", "tool-listings.json"), join(made, "engine", "tool-listings.json"));
+  return made;
 }
 
 /** @param {string} dist what `makeFaultBuild` answered */

@@ -5,13 +5,14 @@ const LONGEST_WAIT_MS = 60_000;
 
 /**
  * When the scheduler looks next at what may happen: in the next turn of the event loop, once for all that asks for it
- * in this one, and at the moment at which time alone may change something. Not while it is held, and never after `end`.
+ * in this one, and at the moment at which time alone may change something. Not before
+ * `letGo`, for a start that is still looking things up has work to do between two looks; and never after `end`.
  */
 export class NextLook {
   readonly #clock: Clock;
   readonly #look: () => void;
   #isDue = false;
-  #isHeld = false;
+  #isHeld = true;
   #hasEnded = false;
   #cancelHold: (() => void) | null = null;
   #cancelTimer: (() => void) | null = null;
@@ -39,13 +40,12 @@ export class NextLook {
     this.#cancelTimer = this.#clock.schedule(waitMs, () => this.soon());
   }
 
-  /** No look is asked for until `letGo`; `onTooLong` is called after `forMs` without one. */
-  hold(forMs: number, onTooLong: () => void): void {
-    this.#isHeld = true;
+  /** `onTooLong` is called when nobody has let it go by then. */
+  holdFor(forMs: number, onTooLong: () => void): void {
     this.#cancelHold = this.#clock.schedule(forMs, onTooLong);
   }
 
-  /** False when it was not held. Asks for no look by itself. */
+  /** False when it was let go before. Asks for no look by itself. */
   letGo(): boolean {
     if (!this.#isHeld) return false;
     this.#isHeld = false;

@@ -95,8 +95,8 @@ export class Scheduler {
     this.#clockWatch.start();
     this.#roomWatch.start();
     this.questions.start();
-    this.#nextLook.hold(firstClientWithinMs, () => this.letGo());
     if (firstClientWithinMs === 0) this.letGo();
+    else this.#nextLook.holdFor(firstClientWithinMs, () => this.letGo());
     return { recovered };
   }
 

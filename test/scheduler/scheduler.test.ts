@@ -213,6 +213,19 @@ test("S3: stopped in the middle and started again, it goes on; nothing finished 
   expect(world.git("log", "--merges", "--oneline", "main").split("\n").length).toBe(3);
 });
 
+test("S3: what was cut off goes on with the first client and its keys, however long the start takes", async () => {
+  await world.start();
+  const log = join(world.folder, "runs");
+  world.submit("held", [{ id: "a", prompt: `echo a >> '${log}'; test $(wc -l < '${log}') -gt 1 || sleep 300` }]);
+  const end = performance.now() + 30_000;
+  while (!existsSync(log) && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 10));
+  await world.stop();
+  await world.start({ firstClientWithinMs: 600_000 });
+  expect(world.states("held")).toEqual({ a: "ready" });
+  world.scheduler.letGo();
+  expect(await world.settled("held")).toBe("succeeded");
+});
+
 test("R4: stopping ends a check of a merge too, and the merge goes on at the next start", async () => {
   const flag = join(world.folder, "slow");
   const verify = [`test -f '${flag}' || { touch '${flag}'; sleep 300; }`];

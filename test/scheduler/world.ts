@@ -85,11 +85,13 @@ export class World {
     settings = SETTINGS,
     clock = systemClock,
     usageProbesMs = [1000],
+    firstClientWithinMs = 0,
   }: {
     limitAgents?: number;
     settings?: PlanSettings;
     clock?: Clock;
     usageProbesMs?: readonly number[];
+    firstClientWithinMs?: number;
   } = {}): Promise<void> {
     const repository = await openRepository(this.repo, { worktreesRoot: join(this.folder, "worktrees") });
     const state = join(repository.commonDir, "orchestrator");
@@ -125,7 +127,7 @@ export class World {
     };
     this.scheduler = new Scheduler(this.parts);
     this.settings = settings;
-    await this.scheduler.start();
+    await this.scheduler.start({ firstClientWithinMs });
   }
 
   settings: PlanSettings = SETTINGS;

@@ -46,18 +46,21 @@ export function factsOf({ record: { id, state, spec } }: TaskNode): TaskFacts {
 
 /**
  * Counts what a task's new state means for those behind it, and lets `step` move each that belongs elsewhere now. A
- * stack, not recursion: chains may be very long. `step` must not tell dependents itself.
+ * queue, not recursion: chains may be very long. `step` must not tell dependents itself.
  */
 export function tellDependents(
   first: TaskNode,
   before: TaskFacts,
   step: (dependent: TaskNode, to: "pending" | "ready" | "blocked") => void,
 ): void {
-  const told = [{ node: first, before }];
-  for (let news = told.pop(); news !== undefined; news = told.pop()) {
-    if (kindOf(news.before.state) === kindOf(news.node.record.state)) continue;
-    for (const dependent of news.node.dependents) {
-      const { satisfied, failing } = difference(news.before, news.node.record, dependent.record);
+  // After an edit one may go back before those behind it heard of its first step: they hear once, from what they know of
+  // it to what it is. Each step for itself against what it is now would count the second one twice.
+  const untold = new Map([[first, before]]);
+  for (const [node, known] of untold) {
+    untold.delete(node);
+    if (kindOf(known.state) === kindOf(node.record.state)) continue;
+    for (const dependent of node.dependents) {
+      const { satisfied, failing } = difference(known, node.record, dependent.record);
       if (satisfied === 0 && failing === 0) continue;
       dependent.openCount -= satisfied;
       dependent.failedCount += failing;
@@ -69,7 +72,7 @@ export function tellDependents(
       if (next === state) continue;
       const facts = factsOf(dependent);
       step(dependent, next);
-      told.push({ node: dependent, before: facts });
+      if (!untold.has(dependent)) untold.set(dependent, facts);
     }
   }
 }

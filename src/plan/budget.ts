@@ -153,8 +153,8 @@ export class PlanBudget {
       const mean = known[unit];
       if (mean !== null) return mean;
       const limit = this.limits[unit];
-      const left = limit === null ? Infinity : limit - this.#spent[unit];
-      return left > 0 ? Math.min(DEFAULT_USE[unit], left) : DEFAULT_USE[unit];
+      if (limit === null || this.#spent[unit] * ROUNDING >= limit) return DEFAULT_USE[unit];
+      return Math.min(DEFAULT_USE[unit], limit - this.#spent[unit]);
     };
     return { usd: of("usd"), tokens: of("tokens"), minutes: Math.min(of("minutes"), timeoutMinutes) };
   }
@@ -204,7 +204,7 @@ export class PlanBudget {
   }
 }
 
-/** Sums of cents differ in their last binary digit. */
+/** Sums of cents differ in their last binary digit: what lies between two of them is neither room nor passed. */
 const ROUNDING = 1 + 1e-9;
 
 /** What an attempt is booked with: what was told of it, else what was set aside for it. */

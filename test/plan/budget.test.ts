@@ -72,6 +72,17 @@ describe("before a start", () => {
     expect(large.plan("p").budget.reserved.usd).toBe(2 * DEFAULT_USE.usd);
   });
 
+  test("a budget that is used up to the cent has no room, in whatever order its cents were summed", () => {
+    for (const amounts of [[0.1, 0.7], [0.7, 0.1], [0.8]]) {
+      const board = boardWith({ usd: 0.8 }, ["a"]);
+      const { budget } = board.plan("p");
+      for (const amount of amounts) budget.charge(usd(amount));
+      // 0.1 + 0.7 is a little less than 0.8.
+      expect(start(board)).toEqual([]);
+      expect(why(board, "p/a")).toMatchObject({ code: "budget", command: "orchestrator edit p --budget usd=1.8" });
+    }
+  });
+
   test("each unit bounds by itself", () => {
     for (const unit of ["tokens", "minutes"] as const) {
       const board = boardWith({ [unit]: 10 }, ["a", "b"]);

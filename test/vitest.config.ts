@@ -11,6 +11,7 @@ const FAULTS = [
   "moved-repository",
   "passing-trouble",
   "random-kills",
+  "reboot",
   "shutdown",
   "state-file",
 ].map((name) => `test/e2e/${name}.test.ts`);

@@ -18,6 +18,7 @@ import { dirname, isAbsolute } from "node:path";
 import Database from "better-sqlite3";
 import type { Clock } from "../clock.ts";
 import { AppError, messageOf } from "../errors.ts";
+import { missingFromLog } from "./log-check.ts";
 import { APPLICATION_ID, migrate, MIGRATIONS, schemaVersion } from "./migrations.ts";
 import { isDamage, storeError } from "./sqlite-error.ts";
 
@@ -38,6 +39,8 @@ export function openDatabase(file: string, clock: Clock): Database.Database {
   if (!isAbsolute(file)) throw new AppError("INTERNAL", `the state file's path must be absolute, found ${file}`);
   const found = lookAt(file);
   if (found.isLogWithoutFile) throw keepAside(file, clock, `it is empty or gone, but its log ${file}-wal is not`);
+  const missing = missingFromLog(file);
+  if (missing !== null) throw keepAside(file, clock, missing);
   ensureWritable(file);
 
   let database: Database.Database | undefined;

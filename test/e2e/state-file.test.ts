@@ -40,6 +40,13 @@ function fingerprint(): string[] {
     );
 }
 
+/** All in the file, nothing in its log. */
+function foldLogIn(): void {
+  const database = new Database(file());
+  database.pragma("wal_checkpoint(TRUNCATE)");
+  database.close();
+}
+
 /** A plan whose agent runs, and an engine that died with its guard: nothing was closed in order. */
 async function killedEngine(): Promise<number[]> {
   await repo.submit("old", [{ id: "a", prompt: "sleep 300", writes: [] }]);
@@ -84,19 +91,22 @@ const DAMAGES: Readonly<Record<string, (path: string) => void>> = {
   },
 };
 
-test.each(Object.entries(DAMAGES))(
+/** Of what is committed last, and at first all, is in the log alone. */
+const LOG_DAMAGES: Readonly<Record<string, (path: string) => void>> = {
+  "its log overwritten": (path) => writeFileSync(`${path}-wal`, "garbage ".repeat(40_000)),
+  "its log removed": (path) => rmSync(`${path}-wal`),
+};
+
+test.each([...Object.entries(DAMAGES), ...Object.entries(LOG_DAMAGES)])(
   "%s: kept aside with its name told; the next start is empty, says so, and ends what the lost state's agents left",
-  async (_, damage) => {
+  async (name, damage) => {
     const agents = await killedEngine();
-    // All in the file, nothing in its log.
-    const database = new Database(file());
-    database.pragma("wal_checkpoint(TRUNCATE)");
-    database.close();
+    if (name in DAMAGES) foldLogIn();
     damage(file());
     const first = await orchestrator(repo, ["status"]);
     expect(first.code).toBe(3);
     expect(first.stderr).toMatch(/was damaged: .*kept as .*state\.db\.damaged-.*Start again/s);
-    const kept = readdirSync(repo.stateDir).filter((name) => name.startsWith("state.db.damaged-"));
+    const kept = readdirSync(repo.stateDir).filter((name) => /^state\.db\.damaged-[^-]+$/.test(name));
     expect(kept).toHaveLength(1);
     const second = await orchestrator(repo, ["status"]);
     expect(second.code).toBe(0);

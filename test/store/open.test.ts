@@ -1,5 +1,6 @@
 import { spawnSync, type SpawnSyncReturns } from "node:child_process";
 import {
+  appendFileSync,
   chmodSync,
   cpSync,
   existsSync,
@@ -14,6 +15,7 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -223,6 +225,84 @@ test("a log whose file is empty or gone is kept too, not silently dropped by SQL
     expect(kept.map((name) => readFileSync(join(folder, name), "utf8"))).toEqual(["the last commits"]);
     openStore(file, { clock }).close();
   }
+});
+
+/** The files of a state whose engine was killed: with a log that holds all that was committed. */
+function leaveKilled(folder: string): { readonly file: string; readonly olderIndex: string } {
+  const store = openStore(join(folder, "living", "state.db"), { clock });
+  store.meta.set("first", "x".repeat(50_000));
+  const olderIndex = join(folder, "older-shm");
+  cpSync(`${store.file}-shm`, olderIndex);
+  // Folds the log in, so that the next commit begins it anew.
+  const other = new Database(store.file);
+  other.pragma("wal_checkpoint(RESTART)");
+  store.meta.set("second", "x".repeat(20_000));
+  const file = join(folder, "state.db");
+  for (const suffix of ["", "-wal", "-shm"]) cpSync(store.file + suffix, file + suffix);
+  other.close();
+  store.close();
+  return { file, olderIndex };
+}
+
+const lostCommits: Record<string, (log: string) => void> = {
+  "overwritten with nonsense": (log) => writeFileSync(log, Buffer.alloc(statSync(log).size, "nonsense")),
+  "overwritten in one place": (log) => overwrite(log, 32 + 24 + 100, Buffer.alloc(8, 0xff)),
+  "cut short": (log) => truncateSync(log, 5000),
+  emptied: (log) => truncateSync(log, 0),
+  removed: (log) => rmSync(log),
+  "exchanged for that of another state": (log) => {
+    const other = temporaryFolder();
+    cpSync(`${leaveKilled(other).file}-wal`, log);
+  },
+};
+
+for (const [name, damage] of Object.entries(lostCommits)) {
+  test(`a log that lost what was committed to it (${name}) is kept aside with its file, not taken as far as it goes`, () => {
+    const folder = temporaryFolder();
+    const { file } = leaveKilled(folder);
+    damage(`${file}-wal`);
+    const content = readFileSync(file);
+    const error = openingError(file);
+    expect(error.code).toBe("STATE_UNUSABLE");
+    expect(error.message).toMatch(/was damaged: \d+ pages were committed to its log, which .*It is kept as/);
+    expect(readFileSync(String(error.details["kept"])).equals(content)).toBe(true);
+    expect(existsSync(`${file}-wal`)).toBe(false);
+  });
+}
+
+const harmless: Record<string, (file: string, olderIndex: string) => void> = {
+  nothing: () => {},
+  "its index removed": (file) => rmSync(`${file}-shm`),
+  "an index of an earlier boot, which a power cut left behind": (file, olderIndex) => {
+    cpSync(olderIndex, `${file}-shm`);
+    utimesSync(`${file}-shm`, 1, 1);
+  },
+  "an index that is older than the log": (file, olderIndex) => cpSync(olderIndex, `${file}-shm`),
+  "an index of nonsense": (file) => writeFileSync(`${file}-shm`, "nonsense ".repeat(4000)),
+  "more than was committed": (file) => appendFileSync(`${file}-wal`, Buffer.alloc(5000, 7)),
+};
+
+for (const [name, change] of Object.entries(harmless)) {
+  test(`S1: a log that is whole is taken whole (${name})`, () => {
+    const { file, olderIndex } = leaveKilled(temporaryFolder());
+    change(file, olderIndex);
+    const store = openStore(file, { clock });
+    expect([store.meta.get("first")?.length, store.meta.get("second")?.length]).toEqual([50_000, 20_000]);
+    store.close();
+  });
+}
+
+test("S1: a log that was folded in and removed is not missed", () => {
+  const { file } = leaveKilled(temporaryFolder());
+  const index = readFileSync(`${file}-shm`);
+  const other = new Database(file);
+  other.pragma("wal_checkpoint(FULL)");
+  other.close();
+  expect(existsSync(`${file}-wal`)).toBe(false);
+  // Folded in: as many frames are in the file as were committed.
+  index.copy(index, 96, 16, 20);
+  writeFileSync(`${file}-shm`, index);
+  openStore(file, { clock }).close();
 });
 
 test("damage within the file that is met at run time is reported, and the next start keeps the file aside", () => {

@@ -111,8 +111,11 @@ export const createApp: CreateHost = async (options) => {
     room,
     onFatal: (thrown) => {
       options.log.error("The engine can't go on", thrown);
-      // Nothing more may be done on a board that is ahead of its store; the guard ends the agents.
-      setImmediate(() => process.exit(70));
+      const leave = (): void => process.exit(70);
+      // Nothing more may be done on a board that is ahead of its store; the guard ends the agents. Whoever asked this
+      // engine to end waits for its process alone, and was promised that nothing runs then.
+      if (scheduler.isStopping) void processes.stopAll("shutdown").finally(leave);
+      else setImmediate(leave);
     },
   };
   const scheduler = new Scheduler(parts);
@@ -255,23 +258,32 @@ class Host implements EngineHost {
 
   async stop(reason: string): Promise<void> {
     const { app, scheduler, followUps, guard } = this.#parts;
-    const { store, log } = app.parts;
+    const { store, log, processes } = app.parts;
     log("info", `stopping: ${reason}`, {});
     clearInterval(this.#refresher);
-    try {
-      store.transaction(() =>
-        store.events.append({ planId: null, taskId: null, attemptId: null, body: { type: "engine-stopping", reason } }),
-      );
-      await followUps.stop();
-      await scheduler.stop();
-      await this.#tidyQueues();
-    } finally {
-      await guard.close();
-      // As late as can be: a call that was under way may have made the first plan.
-      this.#isUnusedForGood = app.isUnused();
-      store.close();
-      this.#parts.room.close();
-    }
+    // Whatever fails on the way (a state that can't be written or is damaged), the next step is taken all the same:
+    // agents must not outlive this, and the guard goes home last.
+    const attempt = async (step: () => unknown): Promise<void> => {
+      try {
+        await step();
+      } catch (thrown) {
+        this.#parts.options.log.error("A step of the engine's end failed", thrown);
+      }
+    };
+    const body = { type: "engine-stopping", reason } as const;
+    await attempt(() =>
+      store.transaction(() => store.events.append({ planId: null, taskId: null, attemptId: null, body })),
+    );
+    await attempt(() => followUps.stop());
+    await attempt(() => scheduler.stop());
+    await attempt(() => processes.stopAll("shutdown"));
+    await attempt(() => this.#tidyQueues());
+    await attempt(() => guard.close());
+    this.#isUnusedForGood = false;
+    // As late as can be: a call that was under way may have made the first plan.
+    await attempt(() => (this.#isUnusedForGood = app.isUnused()));
+    await attempt(() => store.close());
+    this.#parts.room.close();
   }
 
   /** While an engine runs its queues keep what their checks need (`node_modules`); after it only what goes on. */

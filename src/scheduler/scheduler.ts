@@ -22,7 +22,7 @@ import type { QuestionRow } from "../store/questions.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { standingOf } from "../plan/explain.ts";
 import { isReview } from "../plan/workflow.ts";
-import { messageOf } from "../errors.ts";
+import { AppError, messageOf } from "../errors.ts";
 import type { NewEvent } from "../events/event.ts";
 import { AttemptRunner } from "./attempt-runner.ts";
 import { Consultant } from "./consultant.ts";
@@ -150,6 +150,9 @@ export class Scheduler {
    */
   commit<Result>(work: () => Result): Result {
     const { store } = this.parts;
+    if (this.#isFatal) {
+      throw new AppError("STATE_UNUSABLE", "the engine ends, because something could not be stored; see engine.log");
+    }
     let result: Result;
     try {
       result = store.transaction(() => {

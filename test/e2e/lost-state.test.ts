@@ -1,0 +1,86 @@
+/** The state is damaged, removed or exchanged under an engine that runs: what who asks is told, and what is left after it. */
+import { closeSync, openSync, statSync, writeSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import type BetterSqlite3 from "better-sqlite3";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { attemptsBelow, Ground, isAlive, quoted, until, type Repo } from "./engine-support.ts";
+import { callTool, orchestrator } from "./machine-faults.ts";
+
+const Database = createRequire(import.meta.url)("better-sqlite3") as typeof BetterSqlite3;
+
+let ground: Ground;
+let repo: Repo;
+
+beforeEach(() => {
+  ground = new Ground({ engine: { minFreeMegabytes: 0 } });
+  repo = ground.main;
+});
+
+afterEach(async () => {
+  await ground.leave();
+});
+
+const file = (): string => join(repo.stateDir, "state.db");
+
+interface Running {
+  readonly engine: number;
+  readonly agents: readonly number[];
+}
+
+/** One agent ends when the gate is opened, one by itself never. */
+async function twoAgents(): Promise<Running> {
+  const gate = quoted(join(ground.traces, "gate"));
+  const begun = (id: string): string => `echo ${id} >> ${quoted(join(ground.traces, "starts"))}`;
+  await repo.submit("p", [
+    {
+      id: "short",
+      prompt: `${begun("short")}; echo work > work.txt; while [ ! -e ${gate} ]; do sleep 0.05; done`,
+      writes: ["work.txt"],
+    },
+    { id: "long", prompt: `${begun("long")}; sleep 300`, writes: [] },
+  ]);
+  await until("both agents run", () => ground.trace("starts").length === 2);
+  const engine = repo.enginePid();
+  return { engine, agents: attemptsBelow(engine) };
+}
+
+/** All pages but the first, and in a way that the engine does not go on from what it has in memory. */
+function overwritePages(): void {
+  const database = new Database(file());
+  database.exec("CREATE TABLE strange (a)");
+  database.pragma("wal_checkpoint(TRUNCATE)");
+  const bytes = Buffer.alloc(statSync(file()).size - 4096, 0xff);
+  const descriptor = openSync(file(), "r+");
+  writeSync(descriptor, bytes, 0, bytes.length, 4096);
+  closeSync(descriptor);
+  database.close();
+}
+
+test("S1: pages overwritten: who asks is told, an agent's end ends the engine with all it ran, and the next start keeps the file aside", async () => {
+  const { engine, agents } = await twoAgents();
+  overwritePages();
+  for (const args of [["status"], ["pause", "p"]]) {
+    const ran = await orchestrator(repo, args);
+    expect(ran).toMatchObject({ code: 3, stderr: expect.stringMatching(/state\.db is damaged .*orchestrator stop/) });
+  }
+  expect(await callTool(repo, "task_status", {})).toMatchObject({
+    isError: true,
+    text: expect.stringContaining("STATE_UNUSABLE"),
+  });
+  repo.write("../traces/gate", "");
+  await until("nothing of it runs", () => ![engine, ...agents].some(isAlive));
+  repo.closeClients();
+  expect((await orchestrator(repo, ["status"])).stderr).toMatch(/was damaged: .*kept as .*state\.db\.damaged-/s);
+  expect((await orchestrator(repo, ["status"])).stdout).toContain("the state of before was damaged");
+  expect(repo.git("worktree", "list")).toContain("short");
+});
+
+test("B7: pages overwritten, then stop: it answers once nothing that the engine ran is alive", async () => {
+  const { engine, agents } = await twoAgents();
+  overwritePages();
+  expect((await orchestrator(repo, ["stop"])).code).toBe(0);
+  expect([engine, ...agents].filter(isAlive)).toEqual([]);
+  repo.closeClients();
+  expect((await orchestrator(repo, ["status"])).stderr).toMatch(/was damaged: .*kept as/s);
+});

@@ -3,8 +3,8 @@
  * It owns the lock, the socket, engine.json and the count of clients. Always true: only the holder of the lock makes a
  * host, listens or removes a socket file. It never knows what a plan is: that is the host's.
  */
-import { chmodSync, existsSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { connect, createServer, type Server } from "node:net";
+import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { crashPoint } from "../crash-point.ts";
 import { AppError, messageOf } from "../errors.ts";
@@ -14,6 +14,7 @@ import { identityOf } from "../process/process-table.ts";
 import { loadEngineCode, type EngineCode } from "./engine-code.ts";
 import type { EngineHost, EngineLog } from "./engine-host.ts";
 import { openEngineLog } from "./engine-log.ts";
+import { EngineSocket } from "./engine-socket.ts";
 import { tryEngineLock, type EngineLock } from "./lock.ts";
 import { HELLO_TIMEOUT_MS, PROTOCOL, type Goodbye } from "./protocol.ts";
 import { mainWorktreeOf } from "./repository-paths.ts";
@@ -123,9 +124,8 @@ class Engine implements RunningEngine {
   readonly #code: EngineCode;
   readonly #folder: StateFolder;
   readonly #lock: EngineLock;
+  readonly #socket: EngineSocket;
   #host: EngineHost | null = null;
-  #server: Server | null = null;
-  #socketInode = 0;
   #ticker: NodeJS.Timeout | null = null;
   #stopping: Promise<void> | null = null;
   #tellEnded: () => void = () => undefined;
@@ -153,6 +153,11 @@ class Engine implements RunningEngine {
     this.#lock = lock;
     this.socketPath = socketPath;
     this.log = log;
+    this.#socket = new EngineSocket(
+      socketPath,
+      (socket) => void this.#sessions.add(openSession(socket, this.#sessionEngine())),
+      (error) => this.log.error("The socket failed", error),
+    );
     this.ended = new Promise((resolve) => (this.#tellEnded = resolve));
   }
 
@@ -181,7 +186,7 @@ class Engine implements RunningEngine {
     });
     try {
       crashPoint("engine-made");
-      await this.#listen();
+      await this.#socket.listen();
       crashPoint("engine-listens");
       this.#writeEngineFile();
     } catch (thrown) {
@@ -206,7 +211,7 @@ class Engine implements RunningEngine {
     this.log.write(`The engine ends: ${reason}`);
     if (this.#ticker !== null) clearInterval(this.#ticker);
     // Nobody new comes in; who waits for the lock sees that nobody answers.
-    this.#closeServer();
+    this.#socket.close();
     try {
       crashPoint("engine-stopping");
       await this.#madeHost.stop(reason);
@@ -227,43 +232,6 @@ class Engine implements RunningEngine {
       if (this.#madeHost.isUnused()) removeStateFolder(this.#folder);
     }
     this.#lock.release();
-  }
-
-  /** Also used when the socket's file was removed under us: a cleaner of /tmp, a person. */
-  async #listen(): Promise<void> {
-    rmSync(this.socketPath, { force: true });
-    const sessionEngine = this.#sessionEngine();
-    const server = createServer((socket) => {
-      this.#sessions.add(openSession(socket, sessionEngine));
-    });
-    // 0600 from the first moment on: the file is made within listen(), so no other file gets this mask.
-    const oldMask = process.umask(0o177);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once("error", reject);
-        server.listen({ path: this.socketPath }, () => {
-          server.off("error", reject);
-          resolve();
-        });
-        process.umask(oldMask);
-      });
-    } finally {
-      process.umask(oldMask);
-    }
-    chmodSync(this.socketPath, 0o600);
-    server.on("error", (error) => this.log.error("The socket failed", error));
-    this.#socketInode = statSync(this.socketPath).ino;
-    this.#server = server;
-  }
-
-  #closeServer(): void {
-    this.#server?.close();
-    // Node removes the file on close by its name; one of a successor is never there while we hold the lock.
-    if (this.#isSocketOurs()) rmSync(this.socketPath, { force: true });
-  }
-
-  #isSocketOurs(): boolean {
-    return statSync(this.socketPath, { throwIfNoEntry: false })?.ino === this.#socketInode;
   }
 
   /** Only information: a disk that takes none keeps nobody from working. */
@@ -375,10 +343,9 @@ class Engine implements RunningEngine {
       void this.stop("its lock file was removed, so another engine may take the repository");
       return;
     }
-    if (!this.#isSocketOurs()) {
+    if (!this.#socket.isInPlace()) {
       this.log.write("The socket's file is gone; listening again");
-      this.#server?.close();
-      void this.#listen().catch((thrown: unknown) => this.log.error("Listening again failed", thrown));
+      void this.#socket.listenAgain().catch((thrown: unknown) => this.log.error("Listening again failed", thrown));
     }
     this.#noteOpenPlans();
     if (this.#pendingVersion !== null) this.#lookAtPendingRestart(this.#pendingVersion);

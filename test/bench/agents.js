@@ -3,7 +3,8 @@
 // started has neither loaded all its code nor grown V8's heap to what one agent needs. Each reading is the median of some
 // seconds in which nothing runs; V8 then gives back what it can, nobody tells it to. `BENCH_AGENTS` names another number.
 import { atMost, median } from "./figures.js";
-import { descriptorsOf, Ground, mebibytes, memoryOf, pause, processesBelow, until } from "./ground.js";
+import { descriptorsOf, Ground, mebibytes, memoryOf, pause, processesBelow } from "./ground.js";
+import { until } from "../support/until.js";
 
 export const title = "What agents leave behind";
 
@@ -71,7 +72,7 @@ async function readAtRest(ground) {
   const pid = ground.enginePid();
   const below = () => processesBelow(pid);
   // What ended a moment ago may still be on its way out.
-  await until(() => below().length <= 1).catch(() => undefined);
+  await until("the engine has but its guard", () => below().length <= 1).catch(() => undefined);
   const residents = [];
   for (let second = 0; second < QUIET_SECONDS; second++) {
     await pause(1000);

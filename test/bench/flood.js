@@ -9,7 +9,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { atMost, percentile } from "./figures.js";
-import { diskUse, Ground, MEBIBYTE, mebibytes, memoryOf, pause, resetPeak, until } from "./ground.js";
+import { diskUse, Ground, MEBIBYTE, mebibytes, memoryOf, pause, resetPeak } from "./ground.js";
+import { until } from "../support/until.js";
 
 export const title = "A flood beside ten quiet agents";
 
@@ -54,7 +55,7 @@ async function floodOf(shape) {
       prompt: JSON.stringify({ quietUntil: stop, everyMs: QUIET_EVERY_MS }),
     }));
     await ground.call("create_plan", { name: "quiet", tasks: quiet, maxConcurrent: QUIET });
-    await until(() => delays.length > 5 * QUIET);
+    await until("the quiet agents are heard", () => delays.length > 5 * QUIET);
     await ground.run("small", [flood(shape, 64 * MEBIBYTE, "small")]);
     const pid = ground.enginePid();
     await pause(2000);

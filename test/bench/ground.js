@@ -17,6 +17,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { everyPid, isAlive, statOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const dist = new URL("../../dist/", import.meta.url);
 const { connectClient } = await import(new URL("../build/engine/client.js", dist).href);
@@ -117,7 +119,7 @@ export class Ground {
     await this.call("stop_engine", {}).catch(() => undefined);
     this.#client?.close();
     this.#client = null;
-    await until(() => !isAlive(pid));
+    await until("the engine has ended", () => !isAlive(pid));
   }
 
   kill() {
@@ -130,13 +132,6 @@ export class Ground {
     } finally {
       rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
     }
-  }
-}
-
-export async function until(test, timeoutMs = 60_000) {
-  for (const endsMs = performance.now() + timeoutMs; !(await test());) {
-    if (performance.now() > endsMs) throw new Error(`waited in vain until ${test}`);
-    await pause(20);
   }
 }
 
@@ -158,26 +153,13 @@ export function descriptorsOf(pid) {
 
 /** Processes below `root`, at any depth, each with its state (`Z` is a zombie). */
 export function processesBelow(root) {
-  const all = readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => ({ pid: Number(name), ...statOf(Number(name)) }));
+  const all = everyPid().map((pid) => ({ pid, ...statOf(pid) }));
   const below = new Set([root]);
   for (let found = -1; found !== below.size;) {
     found = below.size;
     for (const { pid, parent } of all) if (below.has(parent)) below.add(pid);
   }
   return all.filter(({ pid }) => below.has(pid) && pid !== root);
-}
-
-export function isAlive(pid) {
-  return !["", "Z", "X"].includes(statOf(pid).state);
-}
-
-/** proc(5): the name may hold spaces and brackets, so count from its closing one. */
-function statOf(pid) {
-  const stat = readOrEmpty(`/proc/${pid}/stat`);
-  const [state = "", parent = "0"] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { state, parent: Number(parent) };
 }
 
 /** Blocks on the disk of all files below a folder, as `du` counts them. */

@@ -1,19 +1,11 @@
 /** A repository, a home and the built command for one test; after it no process and no folder of it is left. */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect } from "vitest";
+import { commandLine, processesOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const PROGRAM =
   process.env["ORCHESTRATOR_TEST_PROGRAM"] ?? fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -94,12 +86,17 @@ export function openCliScene({ folderName = "repo", repository: kind = "ready" }
         resolve({ code, stdout, stderr });
       });
     });
-    const says = async (text: string): Promise<void> =>
-      await until(() => {
-        if (child.exitCode !== null)
-          throw new Error(`it ended before it said ${JSON.stringify(text)}: ${stdout}${stderr}`);
-        return stdout.includes(text);
-      });
+    const says = async (text: string): Promise<void> => {
+      await until(
+        `it says ${JSON.stringify(text)}`,
+        () => {
+          // What came with the end is there only when the pipe is closed.
+          if (!stdout.includes(text) && child.stdout.closed) throw new Error(`It ended without: ${stdout}${stderr}`);
+          return stdout.includes(text);
+        },
+        () => `${stdout}${stderr}`,
+      );
+    };
     return { child, result, says };
   };
 
@@ -120,8 +117,11 @@ export function openCliScene({ folderName = "repo", repository: kind = "ready" }
       try {
         const stopped = kind === "none" ? null : await start(["stop"]).result;
         if (stopped !== null && stopped.code !== 0) throw new Error(`stop failed: ${stopped.stderr}`);
-        await until(() => processesOf(folder).length === 0).catch(() => undefined);
-        expect(processesOf(folder)).toEqual([]);
+        await until(
+          "nothing of the scene is alive",
+          () => processesOf(folder).length === 0,
+          () => processesOf(folder).map(commandLine).join("\n"),
+        );
       } finally {
         rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
       }
@@ -132,15 +132,6 @@ export function openCliScene({ folderName = "repo", repository: kind = "ready" }
 /** A task of a shell command. */
 export function commandTask(id: string, prompt: string, rest: object = {}): Record<string, unknown> {
   return { id, agent: "command", prompt, writes: [`${id}.txt`], ...rest };
-}
-
-/** Waits for a condition; throws after a minute. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = performance.now() + 60_000;
-  while (!(await condition())) {
-    if (performance.now() > deadlineMs) throw new Error("the condition did not come true");
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
 }
 
 /** The lines of a `--json` output. */
@@ -160,17 +151,4 @@ function environmentOf(folder: string): NodeJS.ProcessEnv {
   );
   const kept = Object.entries(process.env).filter(([name]) => !/^(GIT_|ORCHESTRATOR_|CLAUDE)/.test(name));
   return { ...Object.fromEntries(kept), HOME: user, ORCHESTRATOR_HOME: join(folder, "home"), NO_COLOR: "1" };
-}
-
-/** Living processes whose environment names the folder; zombies have none. */
-function processesOf(folder: string): string[] {
-  if (process.platform !== "linux") return [];
-  return readdirSync("/proc").filter((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      return readFileSync(`/proc/${name}/environ`, "latin1").includes(`ORCHESTRATOR_HOME=${folder}/`);
-    } catch {
-      return false;
-    }
-  });
 }

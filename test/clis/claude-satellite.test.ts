@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { AgentEvent, ProcessEnd, TurnEnd, TurnRequest } from "../../src/agents/backend.ts";
 import { claudeBackend } from "../../src/agents/claude.ts";
 import { turnRequest } from "../agents/turn-request.ts";
+import { until } from "../support/until.js";
 import {
   claudeEnvironment,
   inOrder,
@@ -458,7 +459,7 @@ describe("S4: a session survives how its process ended", () => {
       const { child, turn } = await start({ prompt: "first words" });
       await endpoint.waitForRequests(1);
       // Killed before the transcript is on disk there is nothing to continue: then it is "one that is gone".
-      await waitFor(() => transcripts().includes("first words"));
+      await until("its transcript is on the disk", () => transcripts().includes("first words"));
       child.kill(signal);
       const { end, processEnd } = await turn;
       expect(end).toMatchObject({ outcome: "failed", cause: "crashed" });
@@ -486,14 +487,6 @@ describe("S4: a session survives how its process ended", () => {
     expect(endpoint.requests).toEqual([]);
   });
 });
-
-async function waitFor(condition: () => boolean): Promise<void> {
-  const deadlineMs = Date.now() + 30_000;
-  while (!condition()) {
-    if (Date.now() > deadlineMs) throw new Error(`waited in vain for: ${String(condition)}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
 
 /** All that is on disk of conversations. */
 function transcripts(): string {

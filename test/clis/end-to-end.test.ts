@@ -6,7 +6,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { acts, CLI_NAMES, jsonIn, type CliName, type ModelAct, type ModelTurn } from "./support/models.ts";
-import { MODELS, PIPE, until, World, type WorldOptions } from "./support/world.ts";
+import { MODELS, PIPE, World, type WorldOptions } from "./support/world.ts";
+import { until } from "../support/until.js";
 
 let world: World;
 

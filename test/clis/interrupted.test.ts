@@ -2,9 +2,10 @@
  * The engine is killed while a real CLI is in the middle of its turn: nothing of it lives on, and the next command has
  * each go on in its own session, in its own worktree with what it had not committed, told that it was interrupted.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import { childrenOf, commandLine } from "../support/processes.js";
 import { acts, CLI_NAMES, type ModelAct } from "./support/models.ts";
 import { World } from "./support/world.ts";
 
@@ -13,23 +14,6 @@ let world: World;
 afterEach(async () => {
   await world.leave();
 });
-
-/** Children of the engine: the guard is one of them, and agents are others. */
-function childrenOf(parent: number): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      const file = `/proc/${pid}/stat`;
-      if (!existsSync(file)) return false;
-      const stat = readFileSync(file, "utf8");
-      return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent;
-    });
-}
-
-function isGuard(pid: number): boolean {
-  return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("guard-main");
-}
 
 describe.skipIf(process.platform !== "linux").each(CLI_NAMES)("%s", (cli) => {
   test.each(["the engine", "the engine and its guard"])("S3 S4: %s killed in the middle of its turn", async (who) => {
@@ -55,7 +39,10 @@ describe.skipIf(process.platform !== "linux").each(CLI_NAMES)("%s", (cli) => {
     const before = model.turns.length;
     model.setScript(acts(...rest));
     const engine = world.enginePid();
-    const pids = [engine, ...(who === "the engine" ? [] : childrenOf(engine).filter(isGuard))];
+    const pids = [
+      engine,
+      ...(who === "the engine" ? [] : childrenOf(engine).filter((pid) => commandLine(pid).includes("guard-main"))),
+    ];
     expect(pids).toHaveLength(who === "the engine" ? 1 : 2);
     // Stopped first: neither acts on the other's death.
     for (const pid of pids) process.kill(pid, "SIGSTOP");

@@ -7,7 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { CLI_NAMES, type CliName, type ModelTurn } from "./support/models.ts";
-import { until, World } from "./support/world.ts";
+import { World } from "./support/world.ts";
+import { until } from "../support/until.js";
 
 const PROGRAM = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 

@@ -7,7 +7,8 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { afterEach, expect, test } from "vitest";
 import { CLI_NAMES, jsonIn, type CliName, type ModelAct, type ModelScript, type ModelTurn } from "./support/models.ts";
-import { PIPE, PROGRAMS, until, World, type Finished } from "./support/world.ts";
+import { PIPE, PROGRAMS, World, type Finished } from "./support/world.ts";
+import { until } from "../support/until.js";
 
 let world: World;
 

@@ -4,7 +4,8 @@
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { CLI_NAMES, jsonIn, type CliName, type ModelAct, type ModelScript } from "./support/models.ts";
-import { MODELS, PIPE, PROGRAMS, until, World } from "./support/world.ts";
+import { MODELS, PIPE, PROGRAMS, World } from "./support/world.ts";
+import { until } from "../support/until.js";
 
 let world: World;
 

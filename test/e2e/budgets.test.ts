@@ -4,8 +4,9 @@
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
-import { Ground, until, type Fields, type Repo, type Task } from "./engine-support.ts";
+import { Ground, type Fields, type Repo, type Task } from "./engine-support.ts";
 import { runCli } from "./run-cli.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

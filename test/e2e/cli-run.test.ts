@@ -6,12 +6,12 @@ import {
   commandTask as task,
   jsonLines,
   openCliScene,
-  until,
   type CliResult,
   type CliScene,
   type SceneOptions,
 } from "../cli/cli-scene.ts";
-import { isAlive } from "./engine-support.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let scenes: CliScene[] = [];
 const open = (options?: SceneOptions): CliScene => {
@@ -161,7 +161,7 @@ describe("what a program reads", () => {
     child.stdout?.destroy();
     const { stderr } = await result;
     expect(stderr).not.toMatch(/EPIPE|at /);
-    await until(() => scene.read("a.txt") === "a\n" && scene.read("b.txt") === "b\n");
+    await until("both are merged", () => scene.read("a.txt") === "a\n" && scene.read("b.txt") === "b\n");
   });
 
   test("hostile output of an agent is text where people read it", async () => {
@@ -289,6 +289,7 @@ describe("R4: Ctrl-C", () => {
     const { child, result, says } = scene.start(["run", "-"], { input: JSON.stringify(plan) });
     await says("slow running");
     await until(
+      "its process is in the list",
       async () =>
         (JSON.parse((await scene.run(["ps", "--json"])).stdout) as { processes: unknown[] }).processes.length === 1,
     );
@@ -329,16 +330,16 @@ describe("R4: Ctrl-C", () => {
     const { child, result, says } = scene.start(["run", "-"], { input: JSON.stringify(plan) });
     await says("stubborn running");
     // Before it has set its trap, the first TERM would end it.
-    await until(() => existsSync(ready));
+    await until("the agent ignores TERM", () => existsSync(ready));
     child.kill("SIGINT");
     // The second is a second one only after the first was heard, and not in the same quarter of a second: npx passes
     // the terminal's own on.
-    await until(async () => (await scene.run(["status"])).stdout.includes("paused"));
-    await until(() => !child.kill("SIGINT"));
+    await until("the first is heard", async () => (await scene.run(["status"])).stdout.includes("paused"));
+    await until("the command has left", () => !child.kill("SIGINT"));
     const { code, stdout } = await result;
     expect(code).toBe(130);
     expect(stdout).not.toContain("tasks done");
-    await until(() => !isAlive(Number(readFileSync(ready, "utf8"))));
+    await until("the agent is dead", () => !isAlive(Number(readFileSync(ready, "utf8"))));
     expect((await scene.run(["status"])).stdout).toContain("orchestrator resume");
   });
 });

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
-import { commandTask, openCliScene, until, type CliScene } from "../cli/cli-scene.ts";
+import { commandTask, openCliScene, type CliScene } from "../cli/cli-scene.ts";
 import { shownOn } from "./small-screen.ts";
 
 const PROGRAM =
@@ -30,6 +30,7 @@ while True:
         elif data: os.write(1, data)
         else: sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `;
+import { until } from "../support/until.js";
 
 const hasPython = ((): boolean => {
   try {
@@ -70,7 +71,16 @@ function openTerminal(words: readonly string[], columns: number, rows: number): 
   child.stdin.on("error", () => undefined);
   return {
     drawn: () => drawn,
-    says: async (text) => await until(() => child.exitCode !== null || drawn.includes(text)),
+    says: async (text) => {
+      await until(
+        `the terminal shows ${JSON.stringify(text)}`,
+        () => {
+          if (!drawn.includes(text) && child.stdout.closed) throw new Error(`It ended without: ${drawn}`);
+          return drawn.includes(text);
+        },
+        () => drawn,
+      );
+    },
     press: (keys) => void child.stdin.write(keys),
     // Its end hangs up the terminal, which ends the command.
     hangUp: () => void child.kill("SIGKILL"),
@@ -145,7 +155,7 @@ describe.skipIf(!hasPython)("in a terminal", () => {
     expect((await scene.run(["run", plan, "--detach"])).code).toBe(0);
     const inCheckout = (): boolean =>
       existsSync(smudged) && readFileSync(smudged, "utf8").includes(`${scene?.repository}\n`);
-    await until(inCheckout);
+    await until("git writes into the checkout", inCheckout);
     served.press("\u0003");
     expect(await served.ended).toBe(130);
     expect(JSON.parse((await scene.run(["ps", "--json"])).stdout)).toMatchObject({ running: false });

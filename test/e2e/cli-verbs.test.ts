@@ -1,9 +1,11 @@
 /** The verbs beside `run`: looking, steering, and the engine's life. */
 import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { commandTask as task, jsonLines, openCliScene, until, type CliScene } from "../cli/cli-scene.ts";
+import { commandTask as task, jsonLines, openCliScene, type CliScene } from "../cli/cli-scene.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let scene: CliScene;
 beforeEach(() => {
@@ -22,8 +24,14 @@ const json = async <Shape>(...words: string[]): Promise<Shape> => {
   return JSON.parse(stdout) as Shape;
 };
 const stateOf = async (name: string): Promise<string> => (await json<{ state: string }>("why", name)).state;
-const untilState = async (name: string, ...states: string[]): Promise<void> =>
-  await until(async () => states.includes(await stateOf(name)));
+const untilState = async (name: string, wanted: string): Promise<void> => {
+  let state = "";
+  await until(
+    `${name} is ${wanted}`,
+    async () => (state = await stateOf(name)) === wanted,
+    () => `It is ${state}.`,
+  );
+};
 /** A task that runs until the test lets it go on, then writes its file. */
 const held = (id: string, rest: object = {}): object =>
   task(id, `while [ ! -e '${scene.folder}/go' ]; do sleep 0.05; done; echo ${id} > ${id}.txt`, rest);
@@ -49,7 +57,10 @@ describe("looking at what runs", () => {
     expect((await scene.run(["why", "second"])).stdout).toContain("waits for looked-at/first");
 
     // The process is in the list some moments after the task is.
-    await until(async () => (await json<{ processes: unknown[] }>("ps")).processes.length === 1);
+    await until(
+      "the process is there",
+      async () => (await json<{ processes: unknown[] }>("ps")).processes.length === 1,
+    );
     expect((await scene.run(["ps"])).stdout).toContain("looked-at/first");
 
     const follow = scene.start(["logs", "looked-at", "-f"]);
@@ -182,7 +193,7 @@ describe("the engine's life", () => {
     await untilState("kept/a", "running");
     const { pid } = await json<{ pid: number }>("ps");
     expect((await scene.run(["stop"])).code).toBe(0);
-    expect(existsSync(`/proc/${pid}/fd/0`)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
     const again = await scene.run(["stop"]);
     expect([again.code, again.stdout]).toEqual([0, "No engine was running here.\n"]);
     expect((await scene.run(["ps"])).stdout).toContain("No engine is running here");
@@ -202,7 +213,7 @@ describe("the engine's life", () => {
     expect([second.code, second.stderr]).toEqual([3, expect.stringContaining("another engine has this repository")]);
     serve.child.kill("SIGINT");
     expect((await serve.result).code).toBe(130);
-    expect(existsSync(`/proc/${pid}/fd/0`)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
     expect(await json("ps")).toMatchObject({ running: false });
   });
 
@@ -213,7 +224,7 @@ describe("the engine's life", () => {
     await detach({ name: "served", tasks: [held("a")] });
     await untilState("served/a", "running");
     serve.child.kill("SIGKILL");
-    await until(() => !existsSync(`/proc/${pid}/fd/0`));
+    await until("the engine has ended", () => !isAlive(pid));
     expect(await json("ps")).toMatchObject({ running: false, processes: [] });
   });
 
@@ -233,7 +244,7 @@ describe("the engine's life", () => {
       host.stdout.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
       const params = { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "test", version: "1" } };
       host.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method: "initialize", params })}\n`);
-      await until(() => output.includes("\n"));
+      await until("the first answer is there", () => output.includes("\n"));
       expect(JSON.parse(output.split("\n")[0] ?? "")).toMatchObject({
         id: 1,
         result: { serverInfo: { name: "orchestrator-mcp" } },

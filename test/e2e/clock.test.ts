@@ -6,6 +6,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
+import { everyPid, kill, processesOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 import { makeFaultBuild, removeFaultBuild } from "../tools/fault-build.js";
 
 const CLOCK = `nowMs: () => {
@@ -21,7 +23,7 @@ const dist = await makeFaultBuild({
   changes: [{ file: "clock.js", from: "nowMs: () => Date.now()", to: CLOCK }],
 });
 process.env["ORCHESTRATOR_DIST"] = dist;
-const { everyPid, Ground, kill, processesOf, quoted, until } = await import("./engine-support.ts");
+const { Ground, quoted } = await import("./engine-support.ts");
 
 const HOUR_MS = 3_600_000;
 

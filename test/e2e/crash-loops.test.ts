@@ -7,8 +7,10 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { commandLine, everyPid, isAlive, kill, processesNaming, processesOf, quoted, until } from "./engine-support.ts";
+import { quoted } from "./engine-support.ts";
 import { FaultScene, inScene } from "./fault-scene.ts";
+import { commandLine, everyPid, isAlive, kill, processesNaming, processesOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 class Loop extends FaultScene {
   trace(name: string): string {

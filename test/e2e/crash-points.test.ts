@@ -8,8 +8,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { crashPointNames } from "../tools/fault-build.js";
 import { CrashScene } from "./crash-scene.ts";
-import { until } from "./engine-support.ts";
 import { inScene } from "./fault-scene.ts";
+import { until } from "../support/until.js";
 
 /** What the death means for the agent of `second`, which all deaths but the session's are about. */
 type Reruns =

@@ -5,8 +5,9 @@
 import "./crash-build.ts";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { quoted, until, type Fields } from "./engine-support.ts";
+import { quoted, type Fields } from "./engine-support.ts";
 import { FaultScene, inScene } from "./fault-scene.ts";
+import { until } from "../support/until.js";
 
 const QUESTION = "Which colour?";
 const DEADLINES = { parentMinutes: 10, orchestratorMinutes: 10, humanMinutes: 10 };

@@ -5,8 +5,9 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { processesNaming, quoted, type Fields } from "./engine-support.ts";
+import { quoted, type Fields } from "./engine-support.ts";
 import { FaultScene } from "./fault-scene.ts";
+import { processesNaming } from "../support/processes.js";
 
 export const IDS = ["side", "first", "second", "third"] as const;
 

@@ -6,8 +6,9 @@ import "./crash-build.ts";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { quoted, until } from "./engine-support.ts";
+import { quoted } from "./engine-support.ts";
 import { FaultScene, inScene } from "./fault-scene.ts";
+import { until } from "../support/until.js";
 
 class Steps extends FaultScene {
   /** A satellite's call, as the scripted agent's shell says it. */

@@ -4,7 +4,8 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { ElicitRequestSchema, type ElicitRequest, type ElicitResult } from "@modelcontextprotocol/sdk/types.js";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { DIST, Ground, until, type Repo } from "./engine-support.ts";
+import { DIST, Ground, type Repo } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 type Shown = ElicitRequest["params"] & { signal: AbortSignal };
 

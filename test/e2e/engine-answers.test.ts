@@ -1,7 +1,8 @@
 /** What the answers of the operator's tools tell a parent, and what they cost it. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { join } from "node:path";
-import { Ground, quoted, until, type Repo } from "./engine-support.ts";
+import { Ground, quoted, type Repo } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

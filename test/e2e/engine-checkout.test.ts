@@ -5,7 +5,8 @@
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Ground, until, type Repo } from "./engine-support.ts";
+import { Ground, type Repo } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

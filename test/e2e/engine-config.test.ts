@@ -3,7 +3,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { BUILD, commandLine, everyPid, Ground, quoted, until, type Fields, type Repo } from "./engine-support.ts";
+import { BUILD, Ground, quoted, type Fields, type Repo } from "./engine-support.ts";
+import { commandLine, everyPid } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

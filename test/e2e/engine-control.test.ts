@@ -2,7 +2,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Ground, processesNaming, quoted, until, type Fields, type Repo } from "./engine-support.ts";
+import { Ground, quoted, type Fields, type Repo } from "./engine-support.ts";
+import { processesNaming } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -2,7 +2,9 @@
 import { chmodSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Ground, isAlive, kill, processesNaming, quoted, until, type Repo } from "./engine-support.ts";
+import { Ground, quoted, type Repo } from "./engine-support.ts";
+import { isAlive, kill, processesNaming } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -3,7 +3,9 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { DIST, Ground, isAlive, quoted, until, type Fields, type Repo } from "./engine-support.ts";
+import { DIST, Ground, quoted, type Fields, type Repo } from "./engine-support.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

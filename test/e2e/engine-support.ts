@@ -4,22 +4,15 @@
  * ORCHESTRATOR_DIST names another build to try.
  */
 import { execFileSync } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { CallOptions, EngineClient } from "../../src/engine/client.ts";
 import type { OperationResult } from "../../src/operations/operation.ts";
 import type { PlanStatus, TaskDetail, TaskStatusOutput } from "../../src/operations/task-status.ts";
+import { childrenOf, commandLine, environmentOf, isAlive, kill, processesOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 export const DIST = process.env["ORCHESTRATOR_DIST"] ?? new URL("../../dist", import.meta.url).pathname;
 /** Its modules, to load one of them. */
@@ -273,7 +266,7 @@ export class Repo {
   /** The pids of this repository's engine's guards. */
   guardPids(): number[] {
     const engine = this.enginePid();
-    return everyPid().filter((pid) => parentOf(pid) === engine && commandLine(pid).includes("guard-main"));
+    return childrenOf(engine).filter((pid) => commandLine(pid).includes("guard-main"));
   }
 
   async killEngine(): Promise<void> {
@@ -307,81 +300,9 @@ export class Repo {
   }
 }
 
-/** Waits for a condition, never for time alone. */
-export async function until(
-  what: string,
-  test: () => boolean | Promise<boolean>,
-  more: () => string = () => "",
-  timeoutMs = 30_000,
-): Promise<void> {
-  const deadlineMs = performance.now() + timeoutMs;
-  while (!(await test())) {
-    if (performance.now() > deadlineMs) throw new Error(`Waited ${timeoutMs} ms until ${what}. ${more()}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}
-
-/** A zombie is dead, though `kill(pid, 0)` still answers for it. */
-export function isAlive(pid: number): boolean {
-  const state = statFields(pid)[0];
-  return state !== undefined && state !== "Z" && state !== "X";
-}
-
-export function kill(pid: number, signal: NodeJS.Signals): void {
-  if (pid <= 1) return;
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It is gone.
-  }
-}
-
-export function everyPid(): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => pid !== process.pid);
-}
-
-export function parentOf(pid: number): number {
-  return Number(statFields(pid)[1] ?? 0);
-}
-
-export function commandLine(pid: number): string {
-  return readProc(pid, "cmdline").replaceAll("\0", " ");
-}
-
-/** Living processes that name `text` in their command line. */
-export function processesNaming(text: string): number[] {
-  return everyPid().filter((pid) => commandLine(pid).includes(text) && isAlive(pid));
-}
-
 /** Living roots of attempts that the engine of that pid started. */
 export function attemptsBelow(enginePid: number): number[] {
-  return everyPid().filter(
-    (pid) => parentOf(pid) === enginePid && readProc(pid, "environ").includes("ORCHESTRATOR_ATTEMPT=") && isAlive(pid),
-  );
-}
-
-/** Living processes that name `folder` in their environment or command line. */
-export function processesOf(folder: string): number[] {
-  return everyPid().filter(
-    (pid) => (readProc(pid, "environ").includes(folder) || commandLine(pid).includes(folder)) && isAlive(pid),
-  );
-}
-
-/** proc(5): the name may hold spaces and brackets, so count from its closing one: state, parent, group, session… */
-function statFields(pid: number): string[] {
-  const stat = readProc(pid, "stat");
-  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-}
-
-function readProc(pid: number, file: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, "utf8");
-  } catch {
-    return "";
-  }
+  return childrenOf(enginePid).filter((pid) => environmentOf(pid).includes("ORCHESTRATOR_ATTEMPT=") && isAlive(pid));
 }
 
 /** A shell word. */

@@ -5,7 +5,9 @@ import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
 import { expect } from "vitest";
 import { StandInClaude, type StandInTurn } from "../agents/stand-in-claude.ts";
-import { Ground, processesOf, until, type Fields, type Repo } from "./engine-support.ts";
+import { Ground, type Fields, type Repo } from "./engine-support.ts";
+import { processesOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const Database = createRequire(import.meta.url)("better-sqlite3") as typeof BetterSqlite3;
 

@@ -3,7 +3,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { DIST, Ground, quoted, until, type Fields, type Repo } from "./engine-support.ts";
+import { DIST, Ground, quoted, type Fields, type Repo } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -2,7 +2,8 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Ground, quoted, until, type Repo } from "./engine-support.ts";
+import { Ground, quoted, type Repo } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

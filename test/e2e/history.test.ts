@@ -6,8 +6,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
-import { Ground, until, type Repo } from "./engine-support.ts";
+import { Ground, type Repo } from "./engine-support.ts";
 import { runCli } from "./run-cli.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -1,9 +1,11 @@
 /** What agents leave behind in an engine that lives on, counted from outside. `npm run bench -- agents` has more of them. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { everyPid, Ground, isAlive, parentOf, quoted, until, type Repo } from "./engine-support.ts";
+import { Ground, quoted, type Repo } from "./engine-support.ts";
+import { childrenOf, commandLine, isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;
@@ -27,10 +29,6 @@ function descriptors(): string[] {
       }
     })
     .sort();
-}
-
-function childrenOf(pid: number): number[] {
-  return everyPid().filter((child) => parentOf(child) === pid);
 }
 
 /** Children of the engine that are dead and nobody waited for. */
@@ -57,7 +55,7 @@ test("B7 S1: of sixty agents in a row and sixteen at once no zombie, no process 
   await until(
     "the engine has but its guard",
     () => childrenOf(repo.enginePid()).length === guards.length,
-    () => JSON.stringify(childrenOf(repo.enginePid()).map((pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8"))),
+    () => childrenOf(repo.enginePid()).map(commandLine).join("\n"),
   );
   expect(zombies()).toEqual([]);
   await until(

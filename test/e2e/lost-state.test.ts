@@ -4,8 +4,10 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { attemptsBelow, Ground, isAlive, quoted, until, type Repo } from "./engine-support.ts";
+import { attemptsBelow, Ground, quoted, type Repo } from "./engine-support.ts";
 import { callTool, orchestrator } from "./machine-faults.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const Database = createRequire(import.meta.url)("better-sqlite3") as typeof BetterSqlite3;
 

@@ -6,8 +6,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Ground, attemptsBelow, isAlive, quoted, until, type Repo } from "./engine-support.ts";
+import { Ground, attemptsBelow, quoted, type Repo } from "./engine-support.ts";
 import { callTool, canMount, orchestrator, SmallDisk } from "./machine-faults.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -9,8 +9,9 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
-import { DIST, Ground, until, type Fields, type Repo } from "./engine-support.ts";
+import { DIST, Ground, type Fields, type Repo } from "./engine-support.ts";
 import { runCli } from "./run-cli.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

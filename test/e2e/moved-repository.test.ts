@@ -3,7 +3,9 @@ import { cpSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
-import { attemptsBelow, Ground, isAlive, quoted, Repo, until } from "./engine-support.ts";
+import { attemptsBelow, Ground, quoted, Repo } from "./engine-support.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Ground, quoted, until, type Repo } from "./engine-support.ts";
+import { Ground, quoted, type Repo } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -1,8 +1,9 @@
 /** Questions of agents through the real engine: command agents ask with `orchestrator ask`, people and parents answer. */
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { Ground, until, type Fields, type Repo } from "./engine-support.ts";
+import { Ground, type Fields, type Repo } from "./engine-support.ts";
 import { runCli } from "./run-cli.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

@@ -8,7 +8,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { SeededRandom } from "../plan/seeded-random.ts";
 import { CrashScene, IDS } from "./crash-scene.ts";
-import { attemptsBelow, isAlive, kill, until } from "./engine-support.ts";
+import { attemptsBelow } from "./engine-support.ts";
+import { isAlive, kill } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const ROUNDS = 4;
 

@@ -3,6 +3,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, expect, test } from "vitest";
 import { makeFaultBuild, removeFaultBuild } from "../tools/fault-build.js";
+import { isAlive, kill, processesNaming } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const dist = await makeFaultBuild({
   changes: [
@@ -14,7 +16,7 @@ const dist = await makeFaultBuild({
   ],
 });
 process.env["ORCHESTRATOR_DIST"] = dist;
-const { Ground, isAlive, kill, processesNaming, quoted, until } = await import("./engine-support.ts");
+const { Ground, quoted } = await import("./engine-support.ts");
 const { orchestrator } = await import("./machine-faults.ts");
 afterAll(() => removeFaultBuild(dist));
 

@@ -6,7 +6,8 @@ import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { DIST, Ground, until } from "./engine-support.ts";
+import { DIST, Ground } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 const HOOK = fileURLToPath(new URL("../../hooks/remind", import.meta.url));
 const COMMAND = join(DIST, "cli", "main.js");

@@ -6,7 +6,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
-import { Ground, isAlive, until, type Fields, type Repo } from "./engine-support.ts";
+import { Ground, type Fields, type Repo } from "./engine-support.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 let repo: Repo;

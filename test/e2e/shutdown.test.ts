@@ -9,21 +9,9 @@ import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
 import { afterEach, describe, expect, test } from "vitest";
 import { StandInClaude } from "../agents/stand-in-claude.ts";
-import {
-  commandLine,
-  DIST,
-  everyPid,
-  Ground,
-  isAlive,
-  kill,
-  parentOf,
-  processesNaming,
-  processesOf,
-  quoted,
-  until,
-  type Fields,
-  type Repo,
-} from "./engine-support.ts";
+import { DIST, Ground, quoted, type Fields, type Repo } from "./engine-support.ts";
+import { commandLine, everyPid, isAlive, kill, parentOf, processesNaming, processesOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const Database = createRequire(import.meta.url)("better-sqlite3") as typeof BetterSqlite3;
 const GRACE_SECONDS = 2;

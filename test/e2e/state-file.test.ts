@@ -5,8 +5,10 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { attemptsBelow, Ground, isAlive, kill, until, type Repo } from "./engine-support.ts";
+import { attemptsBelow, Ground, type Repo } from "./engine-support.ts";
 import { callTool, canMount, orchestrator, SmallDisk } from "./machine-faults.ts";
+import { isAlive, kill } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 const Database = createRequire(import.meta.url)("better-sqlite3") as typeof BetterSqlite3;
 

@@ -1,6 +1,7 @@
 /** W1: workflows through the real engine, with commands as agents: rounds, verdicts, persons, and who waits for whom. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Ground, quoted, until } from "./engine-support.ts";
+import { Ground, quoted } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 const COMMAND = { provider: "command" };
 

@@ -4,7 +4,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { buildPackage, type PackageUnderTest } from "./package-under-test.ts";
-import { familyOf, isAlive, openScene, processesNaming, until, type Fields, type Scene } from "./scene.ts";
+import { openScene, type Fields, type Scene } from "./scene.ts";
+import { isAlive, processesNaming, statOf } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let built: PackageUnderTest;
 let scene: Scene;
@@ -184,7 +186,7 @@ test.runIf(process.platform === "linux")(
     pipe.stdin.write('{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n');
     await new Promise((resolve) => pipe.stdout.once("data", resolve));
     const [engine = 0] = scene.enginePids();
-    const family = familyOf(engine);
+    const family = statOf(engine);
     expect(family.session).toBe(engine);
     expect(family.group).toBe(engine);
     expect([pipe.pid, process.pid]).not.toContain(family.parent);

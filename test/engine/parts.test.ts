@@ -24,7 +24,7 @@ import { tryEngineLock } from "../../src/engine/lock.ts";
 import { runEngine } from "../../src/engine/server.ts";
 import { ensureStateFolder } from "../../src/engine/state-folder.ts";
 import { compareVersions } from "../../src/engine/version.ts";
-import { until } from "./scene.ts";
+import { until } from "../support/until.js";
 
 let folder: string;
 beforeEach(() => {

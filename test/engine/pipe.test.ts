@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { buildPackage, type PackageUnderTest } from "./package-under-test.ts";
-import { openScene, until, type Fields, type Scene } from "./scene.ts";
+import { openScene, type Fields, type Scene } from "./scene.ts";
+import { until } from "../support/until.js";
 
 let built: PackageUnderTest;
 let scene: Scene;

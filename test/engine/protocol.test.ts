@@ -2,7 +2,9 @@ import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, statSync,
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { buildPackage, type PackageUnderTest } from "./package-under-test.ts";
-import { isAlive, openScene, until, type Fields, type RawClient, type Scene } from "./scene.ts";
+import { openScene, type Fields, type RawClient, type Scene } from "./scene.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let built: PackageUnderTest;
 let scene: Scene;

@@ -1,15 +1,6 @@
 /** A repository with an engine of its own for one test: processes, sockets and folders that are all gone after it. */
 import { execFileSync, spawn, type ChildProcessByStdio } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +9,8 @@ import type { Readable, Writable } from "node:stream";
 import { pathToFileURL } from "node:url";
 import type { ConnectOptions, Connection } from "../../src/engine/launch.ts";
 import type { ClientOptions, EngineClient } from "../../src/engine/client.ts";
+import { isAlive, kill, processesNaming } from "../support/processes.js";
+import { until } from "../support/until.js";
 import type { PackageUnderTest } from "./package-under-test.ts";
 
 export type Fields = Record<string, unknown>;
@@ -146,7 +139,7 @@ export function openScene(packageUnderTest: PackageUnderTest, folderName = "repo
       // Again and again: one that was just starting takes the lock of one that was killed.
       await until("all engines are gone", () => {
         const left = [...new Set([...enginePids().filter(isAlive), ...processesNaming(commonDir)])];
-        for (const pid of left) killIfAlive(pid);
+        for (const pid of left) kill(pid);
         return left.length === 0;
       });
       rmSync(folder, { recursive: true, force: true });
@@ -268,64 +261,4 @@ class PipeProcess {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill("SIGKILL");
     await this.exited;
   }
-}
-
-/** Waits for a condition, never for time alone. */
-export async function until(
-  what: string,
-  test: () => boolean | Promise<boolean>,
-  more: () => string = () => "",
-  timeoutMs = 30_000,
-): Promise<void> {
-  const deadlineMs = performance.now() + timeoutMs;
-  while (!(await test())) {
-    if (performance.now() > deadlineMs) throw new Error(`Waited ${timeoutMs} ms until ${what}. ${more()}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
-/** A zombie is dead, though `kill(pid, 0)` still answers for it. */
-export function isAlive(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return !["Z", "X"].includes(stat.slice(stat.lastIndexOf(")") + 2)[0] ?? "X");
-  } catch {
-    if (existsSync("/proc/self")) return false;
-    try {
-      process.kill(pid, 0);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-}
-
-function killIfAlive(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It is gone.
-  }
-}
-
-/** Engines and launchers have the repository in their arguments (Linux; elsewhere the journal must do). */
-export function processesNaming(text: string): number[] {
-  if (!existsSync("/proc/self")) return [];
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return pid !== process.pid && isAlive(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
-      } catch {
-        return false;
-      }
-    });
-}
-
-/** The session and parent of a process, by proc(5). */
-export function familyOf(pid: number): { parent: number; group: number; session: number } {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const [, parent = "", group = "", session = ""] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return { parent: Number(parent), group: Number(group), session: Number(session) };
 }

@@ -16,6 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { HOOK_NAMES, installHooks, readHooks, uninstallHooks } from "../../src/git/hooks.ts";
 import type { Repository } from "../../src/git/repository.ts";
 import { isolateGit, makeFixture, type Fixture } from "./fixture.ts";
+import { until } from "../support/until.js";
 
 isolateGit();
 
@@ -281,11 +282,7 @@ describe("M4: a hook tells the engine and nothing else", () => {
   }
 
   async function woken(program: string): Promise<string[]> {
-    const deadlineMs = performance.now() + 10_000;
-    while (!existsSync(`${program}.out`)) {
-      if (performance.now() > deadlineMs) throw new Error("nothing was woken");
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    await until("something is woken", () => existsSync(`${program}.out`));
     const lines = readFileSync(`${program}.out`, "utf8").trimEnd().split("\n");
     rmSync(`${program}.out`);
     return lines;

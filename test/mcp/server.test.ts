@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import { buildPackage, type PackageUnderTest } from "../engine/package-under-test.ts";
-import { openScene, until, type Scene } from "../engine/scene.ts";
+import { openScene, type Scene } from "../engine/scene.ts";
+import { until } from "../support/until.js";
 
 let built: PackageUnderTest;
 let scene: Scene;

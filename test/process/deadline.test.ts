@@ -2,7 +2,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { healthOf, type ProcessSample } from "../../src/process/process-manager.ts";
-import { ManualClock, openBench, until, type Bench } from "./support.ts";
+import { ManualClock, openBench, type Bench } from "./support.ts";
+import { until } from "../support/until.js";
 
 let clock: ManualClock;
 let bench: Bench;

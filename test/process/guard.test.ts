@@ -8,7 +8,9 @@ import { Guard } from "../../src/process/guard.ts";
 import { decodeGuardMessage, encodeGuardMessage } from "../../src/process/guard-protocol.ts";
 import { endLeftovers } from "../../src/process/leftovers.ts";
 import { identityOf, readProcessTable, type ProcessRow } from "../../src/process/process-table.ts";
-import { compileProcessLayer, kill, marked, newEngineId, PATH, pidIn, runs, until } from "./support.ts";
+import { compileProcessLayer, marked, newEngineId, PATH, pidIn } from "./support.ts";
+import { isAlive, kill } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let compiled: ReturnType<typeof compileProcessLayer> | undefined;
 let guardFile: string;
@@ -27,7 +29,7 @@ beforeEach(() => {
   toEnd = [];
 });
 afterEach(async () => {
-  kill(...toEnd, ...(await guardsOf(engineId)).map(({ pid }) => pid));
+  for (const pid of [...toEnd, ...(await guardsOf(engineId)).map((guard) => guard.pid)]) kill(pid);
   await endLeftovers(engineId);
   rmSync(folder, { recursive: true, force: true });
 });
@@ -93,7 +95,7 @@ describe("no orphan: when the engine is killed by SIGKILL", () => {
     kill(engine.pid);
     await until("the guard has done its work and left", async () => (await guardsOf(engineId)).length === 0);
     expect(await marked(engineId)).toEqual([]);
-    for (const pid of pids) expect(await runs(pid)).toBe(false);
+    for (const pid of pids) expect(isAlive(pid)).toBe(false);
     expect(readFileSync(file("log"), "utf8")).toMatch(/guard\[\d+\] the engine is gone; ended \d+ processes, 0 can't/);
   });
 
@@ -103,7 +105,7 @@ describe("no orphan: when the engine is killed by SIGKILL", () => {
     const pid = await pidIn(file);
     kill(engine.pid);
     await until("the guard has left", async () => (await guardsOf(engineId)).length === 0);
-    expect(await runs(pid)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
   });
 
   it("an engine of another repository that was started inside an attempt lives on, with its agents", async () => {
@@ -119,8 +121,8 @@ describe("no orphan: when the engine is killed by SIGKILL", () => {
     toEnd.push(other, agentPid, git);
     kill(engine.pid);
     await until("the guard has left", async () => (await guardsOf(engineId)).length === 0);
-    expect(await runs(own ?? 0)).toBe(false);
-    for (const pid of [other, agentPid, git]) expect(await runs(pid ?? 0)).toBe(true);
+    expect(isAlive(own ?? 0)).toBe(false);
+    for (const pid of [other, agentPid, git]) expect(isAlive(pid ?? 0)).toBe(true);
   });
 
   it("and the guard with it in the same instant: the next start ends what is left", async () => {
@@ -128,11 +130,12 @@ describe("no orphan: when the engine is killed by SIGKILL", () => {
     const engine = startEngine([`setsid sh -c '${stubborn(file)}' & wait`]);
     const pid = await pidIn(file);
     const [guard] = await guardsOf(engineId);
-    kill(guard?.pid, engine.pid);
-    await until("both are dead", async () => !(await runs(engine.pid ?? 0)) && (await guardsOf(engineId)).length === 0);
-    expect(await runs(pid)).toBe(true);
+    // The guard first: it would do its work.
+    for (const end of [guard?.pid, engine.pid]) kill(end);
+    await until("both are dead", async () => !isAlive(engine.pid ?? 0) && (await guardsOf(engineId)).length === 0);
+    expect(isAlive(pid)).toBe(true);
     await endLeftovers(engineId);
-    expect(await runs(pid)).toBe(false);
+    expect(isAlive(pid)).toBe(false);
   });
 });
 
@@ -154,8 +157,8 @@ describe("the guard", () => {
     guard.update([{ attemptId: "a1", root: identityOf(agent), members: [] }]);
     const { pid } = guard;
     await Promise.all([guard.close(), guard.close()]);
-    expect(await runs(pid ?? 0)).toBe(false);
-    expect(await runs(agent)).toBe(true);
+    expect(isAlive(pid ?? 0)).toBe(false);
+    expect(isAlive(agent)).toBe(true);
     await guard.close();
   });
 
@@ -182,11 +185,11 @@ describe("the guard", () => {
     await until("it handles signals", () => handlesSignals(pid));
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.kill(pid, signal);
     // It would be gone within some milliseconds.
-    for (let look = 0; look < 20; look++) expect(await runs(pid)).toBe(true);
+    for (let look = 0; look < 20; look++) expect(isAlive(pid)).toBe(true);
     guard.update([]);
     await until("it takes TERM", async () => {
       terminate(pid);
-      return !(await runs(pid));
+      return !isAlive(pid);
     });
     await guard.close();
   });

@@ -6,7 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { OutputCapture } from "../../src/process/output-capture.ts";
 import { readOutputLog } from "../../src/process/output-log.ts";
-import { openBench, PATH, pidIn, runs, until, type Bench } from "./support.ts";
+import { openBench, PATH, pidIn, type Bench } from "./support.ts";
+import { isAlive } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let bench: Bench;
 beforeEach(() => {
@@ -103,7 +105,7 @@ describe("B6: output is read as it comes", () => {
     );
     const report = await child.exited;
     expect(report).toMatchObject({ exitCode: 0, stdoutTail: "last words\n", straysKilled: 1 });
-    expect(await runs(await pidIn(pidFile))).toBe(false);
+    expect(isAlive(await pidIn(pidFile))).toBe(false);
   });
 
   it("a reader that throws ends neither the child nor the reading, and is told once", async () => {

@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { describeEnd, ProcessManager } from "../../src/process/process-manager.ts";
 import { readProcessTable } from "../../src/process/process-table.ts";
-import { kill, openBench, pidIn, runs, until, type Bench } from "./support.ts";
+import { openBench, pidIn, type Bench } from "./support.ts";
+import { isAlive, kill } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 let bench: Bench;
 beforeEach(() => {
@@ -29,7 +31,7 @@ describe("P1: how a process ended", () => {
     const report = await child.stop("cancelled");
     expect(report).toMatchObject({ outcome: "stopped", stopReason: "cancelled", signal: "SIGTERM" });
     expect(describeEnd(report)).toBe("stopped");
-    expect(await runs(child.pid ?? 0)).toBe(false);
+    expect(isAlive(child.pid ?? 0)).toBe(false);
   });
 
   it("is 'stopped' with the code it chose when it takes TERM as a wish and ends in order", async () => {
@@ -83,7 +85,7 @@ describe("P1: stopping", () => {
     const child = bench.manager.start(bench.spec(script, { killGraceMs: 300 }));
     const below = await pidIn(file);
     expect((await child.stop("cancelled")).straysKilled).toBeGreaterThanOrEqual(1);
-    expect(await runs(below)).toBe(false);
+    expect(isAlive(below)).toBe(false);
   });
 
   it("has one grace for all of the tree: no second one, whoever of it takes how long", async () => {
@@ -103,7 +105,7 @@ describe("P1: stopping", () => {
     // With a grace of its own for what a root leaves behind, 1.8 at the least.
     expect(performance.now() - startedMs).toBeLessThan(graceMs * 1.7);
     expect(reports.map(({ straysKilled }) => straysKilled > 0)).toEqual([true, true, true]);
-    expect(await Promise.all(strays.map(runs))).toEqual([false, false, false]);
+    expect(strays.map(isAlive)).toEqual([false, false, false]);
   });
 
   it("asks what left its group together with the root, not after it", async () => {
@@ -128,12 +130,12 @@ describe("P1: stopping", () => {
     const strayPid = await pidIn(stray);
     // Nobody asked them to end yet.
     for (const child of children) child.endNow();
-    for (const child of children) expect(await runs(child.pid ?? 0)).toBe(true);
+    for (const child of children) expect(isAlive(child.pid ?? 0)).toBe(true);
     const ends = children.map((child) => child.stop("shutdown"));
-    await until("the root to be gone", async () => !(await runs(children[1]?.pid ?? 0)));
+    await until("the root to be gone", async () => !isAlive(children[1]?.pid ?? 0));
     for (const child of children) child.endNow();
     expect((await Promise.all(ends)).map(({ signal }) => signal)).toEqual(["SIGKILL", null]);
-    expect(await runs(strayPid)).toBe(false);
+    expect(isAlive(strayPid)).toBe(false);
   });
 
   it("stops all at once, and starts nothing more after a shutdown", async () => {
@@ -291,7 +293,7 @@ describe("B7: nothing is left", () => {
     const report = await child.exited;
     expect(report).toMatchObject({ outcome: "exited", exitCode: 0 });
     expect(report.straysKilled).toBe(2);
-    for (const file of files) expect(await runs(await pidIn(file))).toBe(false);
+    for (const file of files) expect(isAlive(await pidIn(file))).toBe(false);
   });
 
   it("after a normal end: one that left session, parent and environment, was seen earlier and ignores TERM", async () => {
@@ -312,7 +314,7 @@ describe("B7: nothing is left", () => {
     writeFileSync(go, "");
     const report = await child.exited;
     expect(report.straysKilled).toBeGreaterThanOrEqual(1);
-    expect(await runs(hidden)).toBe(false);
+    expect(isAlive(hidden)).toBe(false);
   });
 
   it("after twelve runs in a row: no zombie, no process", async () => {
@@ -342,11 +344,11 @@ describe("B7: nothing is left", () => {
     try {
       const report = await child.stop("cancelled");
       expect(report.outcome).toBe("stopped");
-      for (const pid of pids) expect(await runs(pid)).toBe(true);
+      for (const pid of pids) expect(isAlive(pid)).toBe(true);
     } finally {
       const table = await readProcessTable({ marks: "none" });
       const below = [...table.values()].filter(({ parentPid }) => [...pids].includes(parentPid)).map(({ pid }) => pid);
-      kill(...pids, ...orphans, ...below);
+      for (const pid of [...pids, ...orphans, ...below]) kill(pid);
     }
   });
 });

@@ -14,7 +14,9 @@ import {
   type Belonging,
   type KnownAttempt,
 } from "../../src/process/strays.ts";
-import { kill, newEngineId, PATH, pidIn, runs, until } from "./support.ts";
+import { newEngineId, PATH, pidIn } from "./support.ts";
+import { isAlive, kill } from "../support/processes.js";
+import { until } from "../support/until.js";
 
 type RowWords = Partial<Omit<ProcessRow, "marks">> & {
   readonly attempt?: string;
@@ -206,9 +208,9 @@ describe("ending what belongs, with real processes", () => {
     const { ended, survivors } = await endLeftovers(engineId);
     expect(survivors).toEqual([]);
     expect(ended.map(({ pid }) => pid)).toEqual(expect.arrayContaining([stubborn, below]));
-    expect(await runs(stubborn)).toBe(false);
-    expect(await runs(below)).toBe(false);
-    for (const pid of others) expect(await runs(pid)).toBe(true);
+    expect(isAlive(stubborn)).toBe(false);
+    expect(isAlive(below)).toBe(false);
+    for (const pid of others) expect(isAlive(pid)).toBe(true);
   });
 
   it("S3: after a restart of the machine nobody is taken for a process of before it; without one a dead root's group is ours", async () => {
@@ -219,7 +221,7 @@ describe("ending what belongs, with real processes", () => {
     await until("the leader is gone", () => identityOf(pid) === null);
     const before = { attemptId: "a1", root: { pid, startTime: "an earlier boot:17" }, members: [] };
     expect((await endLeftovers(engineId, [before])).ended).toEqual([]);
-    expect(await runs(left)).toBe(true);
+    expect(isAlive(left)).toBe(true);
     const thisBoot = identityOf(process.pid)?.startTime.replace(/:\d+$/, ":17") ?? "";
     const { ended } = await endLeftovers(engineId, [{ ...before, root: { pid, startTime: thisBoot } }]);
     expect(ended.map((row) => row.pid)).toEqual([left]);
@@ -229,7 +231,7 @@ describe("ending what belongs, with real processes", () => {
     const guard = start("exec sleep 1000", { ORCHESTRATOR_ENGINE: engineId, ORCHESTRATOR_GUARD: "1" });
     // Ours, by its parent: not waited for. An orphan's guard is one whose parent is gone.
     await endLeftovers(engineId);
-    expect(await runs(guard)).toBe(true);
+    expect(isAlive(guard)).toBe(true);
     const file = join(folder, "guard.pid");
     start(
       `(ORCHESTRATOR_ENGINE=${engineId} ORCHESTRATOR_GUARD=1 setsid sh -c 'echo $$ > ${file}; exec sleep 1000' &)`,
@@ -267,11 +269,11 @@ describe("ending what belongs, with real processes", () => {
     await ready(pid);
     const real = identityOf(pid);
     expect(signalProcess({ pid, startTime: "an earlier one's" }, "SIGKILL")).toBe(false);
-    expect(await runs(pid)).toBe(true);
+    expect(isAlive(pid)).toBe(true);
     const known = [{ attemptId: "a1", root: { pid, startTime: "an earlier one's" }, members: [] }];
     expect((await endBelonging({ engineId, known, graceMs: 100, giveUpMs: 5000 })).ended).toEqual([]);
-    expect(await runs(pid)).toBe(true);
+    expect(isAlive(pid)).toBe(true);
     expect(signalProcess(real ?? identity(0), "SIGKILL")).toBe(true);
-    await until("it is dead", async () => !(await runs(pid)));
+    await until("it is dead", async () => !isAlive(pid));
   });
 });

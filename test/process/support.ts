@@ -4,12 +4,12 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import { ProcessManager, type ProcessLogEntry, type ProcessSpec } from "../../src/process/process-manager.ts";
 import { readProcessTable, type ProcessRow } from "../../src/process/process-table.ts";
 import type { Clock } from "../../src/clock.ts";
+import { until } from "../support/until.js";
 
 export const PATH = process.env["PATH"] ?? "/usr/bin:/bin";
 const repositoryRoot = fileURLToPath(new URL("../..", import.meta.url));
@@ -69,22 +69,6 @@ export async function marked(engineId: string): Promise<readonly ProcessRow[]> {
   return [...table.values()].filter((row) => !row.isDead && row.marks?.attempt?.startsWith(`${engineId}/`) === true);
 }
 
-/** Waits until `condition` gives a value that is neither false, null nor undefined; fails after 20 s with `what`. */
-export async function until<Value>(
-  what: string,
-  condition: () => Value | Promise<Value>,
-): Promise<Exclude<Value, false | null | undefined>> {
-  const startedMs = performance.now();
-  for (;;) {
-    const value = await condition();
-    if (value !== false && value !== null && value !== undefined) {
-      return value as Exclude<Value, false | null | undefined>;
-    }
-    if (performance.now() - startedMs > 20_000) throw new Error(`waited in vain until ${what}`);
-    await delay(10);
-  }
-}
-
 /** The number that a child wrote into a file: its pid. */
 export async function pidIn(file: string): Promise<number> {
   return until(`${file} holds a pid`, () => {
@@ -95,24 +79,6 @@ export async function pidIn(file: string): Promise<number> {
       return null;
     }
   });
-}
-
-/** True while it runs; a zombie does not. */
-export async function runs(pid: number): Promise<boolean> {
-  const row = (await readProcessTable({ marks: "none" })).get(pid);
-  return row !== undefined && !row.isDead;
-}
-
-/** Ends single processes that a test has started outside of any manager. */
-export function kill(...pids: readonly (number | null | undefined)[]): void {
-  for (const pid of pids) {
-    if (pid === null || pid === undefined) continue;
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // Gone already, as it should be.
-    }
-  }
 }
 
 /**

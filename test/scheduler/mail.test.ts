@@ -44,14 +44,6 @@ function say(text: string, from = "the parent"): void {
   });
 }
 
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`never: ${what}\n${world.logs.join("\n")}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 function undelivered(): string[] {
   return world.parts.store.messages.listUndelivered("p", "a").map(({ text }) => text);
 }
@@ -82,7 +74,7 @@ test("a turn that ends with something new to tell goes on in the same session be
   claude.script(1, 'echo one > one.txt; touch "$HOME/begun"; while ! [ -e "$HOME/told" ]; do sleep 0.02; done');
   claude.script(2, "test ! -e two.txt && echo two > two.txt");
   submit();
-  await until("the first turn runs", () => existsSync(join(world.folder, "begun")));
+  await world.until("the first turn runs", () => existsSync(join(world.folder, "begun")));
   say("AND-THIS-TOO");
   writeFileSync(join(world.folder, "told"), "");
   expect(await world.settled("p")).toBe("succeeded");
@@ -103,7 +95,7 @@ test("a turn that failed has told nothing: the next one tells it again", async (
   say("SAY-IT-AGAIN");
   world.parts.board.settings.limitAgents = 4;
   world.scheduler.look();
-  await until("a second turn", () => claude.turns().length === 2);
+  await world.until("a second turn", () => claude.turns().length === 2);
   expect(await world.settled("p")).toBe("succeeded");
   expect(claude.turns().map(({ prompt }) => prompt.includes("SAY-IT-AGAIN"))).toEqual([true, true]);
 });
@@ -112,7 +104,7 @@ test("S3: what was said is told after a restart of the engine", async () => {
   await world.start({ settings });
   claude.script(1, 'touch "$HOME/begun"; sleep 60');
   submit();
-  await until("the first turn runs", () => existsSync(join(world.folder, "begun")));
+  await world.until("the first turn runs", () => existsSync(join(world.folder, "begun")));
   say("OVER-THE-RESTART");
   await world.stop();
   await world.start({ settings });

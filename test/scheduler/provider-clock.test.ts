@@ -56,15 +56,6 @@ function standIns(...names: readonly string[]): { claudes: StandInClaude[]; sett
   };
 }
 
-async function until(what: string, test: () => boolean): Promise<void> {
-  const endMs = performance.now() + 30_000;
-  while (!test()) {
-    if (world.fatal.length > 0) throw world.fatal[0];
-    if (performance.now() > endMs) throw new Error(`waited in vain until ${what}: ${world.logs.join("\n")}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 function passes(minutes: number): void {
   aheadMs += minutes * MINUTE_MS;
   world.scheduler.look();
@@ -80,7 +71,7 @@ test("R1: no reset told: one task probes after 5, 15, 30 and then each 60 minute
     { id: "a", agent: "coder", prompt: "A", writes: ["a"] },
     { id: "b", agent: "coder", prompt: "B", writes: ["b"] },
   ]);
-  await until("both met the limit", () => one.turns().length === 2 && world.parts.board.runningCount === 0);
+  await world.until("both met the limit", () => one.turns().length === 2 && world.parts.board.runningCount === 0);
   let turns = 2;
   for (const [index, minutes] of [5, 15, 30, 60, 60].entries()) {
     const health = world.parts.board.provider("one");
@@ -96,7 +87,7 @@ test("R1: no reset told: one task probes after 5, 15, 30 and then each 60 minute
     }
     passes(minutes);
     turns += 1;
-    await until("one has probed", () => one.turns().length === turns && world.parts.board.runningCount === 0);
+    await world.until("one has probed", () => one.turns().length === turns && world.parts.board.runningCount === 0);
     expect(world.parts.board.provider("one").parkings).toBe(index + 2);
     expect(one.turns()).toHaveLength(turns);
   }
@@ -147,7 +138,7 @@ test("R1: both used up: the task goes where the account is full again first, and
   two.end(1, inMinutes(120));
   await world.start({ settings, clock });
   world.submit("p", [{ id: "a", agent: "coder", prompt: "A", writes: ["a"] }]);
-  await until("both met their limits", () => two.turns().length === 1 && world.parts.board.runningCount === 0);
+  await world.until("both met their limits", () => two.turns().length === 1 && world.parts.board.runningCount === 0);
   const why = explainTask(world.parts.board, "p/a", clock.nowMs());
   expect(why).toMatchObject({ state: "waiting", code: "usage-limit", command: "orchestrator retry p/a" });
   expect(Math.round(((why.untilMs ?? 0) - clock.nowMs()) / MINUTE_MS)).toBe(120);

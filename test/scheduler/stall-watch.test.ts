@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { messageOf } from "../../src/errors.ts";
 import type { ManagedProcess, ProcessSample } from "../../src/process/process-manager.ts";
 import { judge, OpenTools, quietAfter, watchForStall, type Quiet } from "../../src/scheduler/stall-watch.ts";
-import { ManualClock, openBench, until, type Bench } from "../process/support.ts";
+import { ManualClock, openBench, type Bench } from "../process/support.ts";
+import { until } from "../support/until.js";
 
 const STALL_MS = 10_000;
 

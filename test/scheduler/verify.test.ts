@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { identityOf, isAlive } from "../../src/process/process-table.ts";
-import { until } from "../engine/scene.ts";
 import { SETTINGS, World } from "./world.ts";
+import { until } from "../support/until.js";
 
 let world: World;
 beforeEach(() => {

@@ -22,6 +22,7 @@ import type { PlanSettings } from "../../src/scheduler/settings.ts";
 import { workflowOf } from "../../src/scheduler/workflow-of.ts";
 import { insertPlan } from "../../src/scheduler/submit.ts";
 import { openStore } from "../../src/store/store.ts";
+import { until } from "../support/until.js";
 
 export const ROLE = { provider: "command", model: null, systemPrompt: null, tools: null, permissions: "edit" } as const;
 
@@ -163,18 +164,34 @@ export class World {
   }
 
   /** Waits until nothing of the plan moves any more; answers its standing. */
-  async settled(planId: string, deadlineMs = 60_000): Promise<string> {
-    const end = performance.now() + deadlineMs;
-    for (;;) {
-      if (this.fatal.length > 0) throw this.fatal[0];
-      const { state } = standingOf(this.parts.board.plan(planId));
-      if (state !== "running" && this.parts.processes.list().length === 0) return state;
-      if (performance.now() > end)
-        throw new Error(
-          `plan ${planId} did not settle: ${JSON.stringify(this.states(planId))}\n${this.logs.join("\n")}`,
-        );
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+  async settled(planId: string, deadlineMs?: number): Promise<string> {
+    return await this.until(
+      `plan ${planId} has settled`,
+      () => {
+        const { state } = standingOf(this.parts.board.plan(planId));
+        return state !== "running" && this.parts.processes.list().length === 0 && state;
+      },
+      () => JSON.stringify(this.states(planId)),
+      deadlineMs,
+    );
+  }
+
+  /** Waits for a condition; fails at once when the scheduler met a bug. */
+  async until<Value>(
+    what: string,
+    condition: () => Value,
+    more: () => string = () => "",
+    timeoutMs?: number,
+  ): Promise<Exclude<Value, false | null | undefined>> {
+    return await until(
+      what,
+      () => {
+        if (this.fatal.length > 0) throw this.fatal[0];
+        return condition();
+      },
+      () => `${more()}\n${this.logs.join("\n")}`,
+      timeoutMs,
+    );
   }
 
   states(planId: string): Record<string, string> {

@@ -4,22 +4,14 @@
  * environment gets in. `leave` stops the engine, sees to it that nothing lives on, and removes everything.
  */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { EngineClient } from "../../../src/engine/client.ts";
 import type { PlanStatus, TaskDetail, TaskStatusOutput } from "../../../src/operations/task-status.ts";
+import { commandLine, kill, processesOf } from "../../support/processes.js";
+import { until } from "../../support/until.js";
 import { CLI_NAMES, startModel, type CliName, type Model } from "./models.ts";
 
 const BIN = fileURLToPath(new URL("../node_modules/.bin/", import.meta.url));
@@ -59,7 +51,6 @@ export interface WorldOptions {
 }
 
 const RUN_DEADLINE_MS = 150_000;
-const DEADLINE_MS = 60_000;
 
 export class World {
   readonly folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-clis-")));
@@ -296,17 +287,7 @@ export class World {
 
   /** Everything alive that belongs to this world, as `pid command`. */
   processes(): string[] {
-    return readdirSync("/proc")
-      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-      .flatMap((pid) => {
-        const read = (what: string): string => readOrEmpty(() => readFileSync(`/proc/${pid}/${what}`, "utf8"));
-        const isOurs =
-          read("environ").includes(this.folder) ||
-          read("cmdline").includes(this.folder) ||
-          readOrEmpty(() => readlinkSync(`/proc/${pid}/cwd`)).startsWith(this.folder);
-        const isZombie = /^\d+ \(.*\) Z/.test(read("stat"));
-        return isOurs && !isZombie ? [`${pid} ${read("cmdline").replaceAll("\0", " ")}`] : [];
-      });
+    return processesOf(this.folder).map((pid) => `${pid} ${commandLine(pid)}`);
   }
 
   /** Stops the engine and waits until nothing of this world lives. */
@@ -317,15 +298,17 @@ export class World {
       await this.call("stop_engine", {}).catch(() => undefined);
     }
     this.disconnect();
-    await until("nothing of this world lives", () => this.processes().length === 0).catch((thrown: unknown) => {
-      throw new Error(`${String(thrown)}: ${this.processes().join("\n")}`);
-    });
+    await until(
+      "nothing of this world lives",
+      () => this.processes().length === 0,
+      () => this.processes().join("\n"),
+    );
   }
 
-  #untilEngineIsKnown(): Promise<void> {
+  async #untilEngineIsKnown(): Promise<void> {
     const isKnown = (): boolean => existsSync(join(this.stateFolder, "engine.json"));
     const begins = (): boolean => this.processes().some((line) => line.includes("engine-main"));
-    return until("an engine that begins tells of itself", () => isKnown() || !begins());
+    await until("an engine that begins tells of itself", () => isKnown() || !begins());
   }
 
   async leave(): Promise<void> {
@@ -333,34 +316,11 @@ export class World {
       for (const child of this.#children) child.kill("SIGKILL");
       await this.stop();
     } finally {
-      for (const line of this.processes()) {
-        try {
-          process.kill(Number.parseInt(line, 10), "SIGKILL");
-        } catch {
-          // Gone meanwhile.
-        }
-      }
+      for (const pid of processesOf(this.folder)) kill(pid);
       for (const model of Object.values(this.#models)) await model.close();
       if (process.env["ORCHESTRATOR_TEST_KEEP"] === undefined) {
         rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
       } else console.log(`kept: ${this.folder}`);
     }
-  }
-}
-
-/** Waits for a condition, not for a time. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + DEADLINE_MS;
-  while (!(await condition())) {
-    if (Date.now() > deadlineMs) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-}
-
-function readOrEmpty(read: () => string): string {
-  try {
-    return read();
-  } catch {
-    return "";
   }
 }

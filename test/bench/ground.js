@@ -21,7 +21,7 @@ import { everyPid, isAlive, statOf } from "../support/processes.js";
 import { until } from "../support/until.js";
 
 const dist = new URL("../../dist/", import.meta.url);
-const { connectClient } = await import(new URL("../build/engine/client.js", dist).href);
+const { connectClient } = await import(new URL("engine/client.js", dist).href);
 
 export class Ground {
   folder = realpathSync(mkdtempSync(join(tmpdir(), "orchestrator-bench-")));

@@ -15,7 +15,7 @@ import { childrenOf, commandLine, environmentOf, isAlive, kill, processesOf } fr
 import { until } from "../support/until.js";
 
 export const DIST = process.env["ORCHESTRATOR_DIST"] ?? new URL("../../dist", import.meta.url).pathname;
-/** Its modules, to load one of them. */
+/** Its modules, to look into one of them. */
 export const BUILD = join(DIST, "..", "build");
 
 export type Fields = Record<string, unknown>;
@@ -31,7 +31,7 @@ export interface ClientChoice {
 
 /** The text of a client program that agents run: `node try-client.mjs COMMON_DIR PLACE [NAME JSON]...`. */
 const CLIENT_PROGRAM = `
-import { connectClient } from ${JSON.stringify(pathToFileURL(join(BUILD, "engine", "client.js")).href)};
+import { connectClient } from ${JSON.stringify(pathToFileURL(join(DIST, "engine", "client.js")).href)};
 const [commonDir, place, ...calls] = process.argv.slice(2);
 const client = await connectClient({ commonDir, place, clientName: "agent", mayStart: true });
 console.log(JSON.stringify({ role: client.role, engineId: client.engineId }));
@@ -146,7 +146,7 @@ export class Repo {
   }
 
   async client(choice: ClientChoice = {}): Promise<EngineClient> {
-    const module = (await import(pathToFileURL(join(BUILD, "engine", "client.js")).href)) as {
+    const module = (await import(pathToFileURL(join(DIST, "engine", "client.js")).href)) as {
       connectClient: typeof import("../../src/engine/client.ts").connectClient;
     };
     const client = await module.connectClient({

@@ -3,12 +3,13 @@ import { join, relative, sep } from "node:path";
 import { rolldown } from "rolldown";
 
 /**
- * What is run or loaded by its path, below `dist`: programs, and what the pipe loads only when it needs it. Everything
- * else is in chunks that these share.
+ * What is run or loaded by its path, below `dist`: programs, what the pipe loads only when it needs it, and the client
+ * for programs that are not ours. Everything else is in chunks that these share.
  */
 const ENTRIES = [
   "agents/goose-read-server",
   "cli/main",
+  "engine/client",
   "engine/engine-log",
   "engine/engine-main",
   "engine/launcher-main",

@@ -208,7 +208,7 @@ export class World {
   async call<Output>(name: string, input: object, env: Record<string, string> = this.environment()): Promise<Output> {
     if (this.#client === null) {
       const { connectClient } = (await import(
-        pathToFileURL(join(DIST, "..", "build", "engine", "client.js")).href
+        pathToFileURL(join(DIST, "engine", "client.js")).href
       )) as typeof import("../../../src/engine/client.ts");
       this.#client = await connectClient({
         commonDir: join(this.repository, ".git"),

@@ -3,11 +3,12 @@
  * rolls no dice: values in, decisions out.
  *
  * Always true: a task starts only when its dependencies allow it, its claims are its own, a slot of the engine, of its
- * plan and of its provider are free, and its plan's budget has room for it, all taken together. The work done for one event grows with the edges it
- * touches (plus a logarithm for the queues), never with the number of tasks.
+ * plan and of its provider are free, and its plan's budget has room for it, all taken together. The work done for one
+ * event grows with the edges it touches (plus a logarithm for the queues), never with the number of tasks.
  *
- * Its parts: how tasks hang together (`edges.ts`), where each of them is and how it moves (`places.ts`, over the queues,
- * lines, claims and timers), and what keeps the ready ones from starting (`admission.ts`).
+ * Its parts: how a plan comes, changes and leaves (`plan-on-board.ts`), how tasks hang together (`edges.ts`), where each
+ * of them is and how it moves (`places.ts`, over the queues, lines, claims and timers), and what keeps the ready ones
+ * from starting (`admission.ts`).
  *
  * Never: it does not decide what an end of an attempt means (`outcomes.ts`) or what an operator may do (`controls.ts`);
  * those are functions over this class, and `explain.ts` tells people what it knows. So a new kind of wait is a code in
@@ -20,12 +21,12 @@ import { isFinal, type Amounts, type BudgetVerdict, type PlanFunds } from "./bud
 import { budgetWait } from "./budget-words.ts";
 import type { ClaimTable } from "./claim-table.ts";
 import type { RetrySettings } from "./consequence.ts";
-import { link, raisePaths, relink, stateByDependencies } from "./edges.ts";
-import { checkGraph, longestPaths } from "./graph.ts";
+import { raisePaths, stateByDependencies } from "./edges.ts";
 import type { TaskChange } from "./journal.ts";
-import { newPlanNode, newTaskNode, type PlanNode, type TaskNode } from "./node.ts";
+import { newPlanNode, type PlanNode, type TaskNode } from "./node.ts";
 import type { Gate, GateSettings } from "./provider-gate.ts";
 import { Places, type MoveDetails } from "./places.ts";
+import { putOnBoard, rewire, takeOffBoard, type Rewiring } from "./plan-on-board.ts";
 import { candidatesOf, chooseProvider } from "./provider-choice.ts";
 import type { PlanRecord, ProviderHealth, TaskKey, TaskRecord, Wish } from "./records.ts";
 import type { TaskState } from "./task-state.ts";
@@ -47,14 +48,6 @@ export type Decision =
   | { readonly type: "start"; readonly task: TaskRecord }
   | { readonly type: "stop"; readonly task: TaskRecord; readonly wish: Wish }
   | { readonly type: "merge"; readonly task: TaskRecord };
-
-export interface Rewiring {
-  readonly dropped: ReadonlySet<string>;
-  /** Changes the record where it is to change, and says whether it did. */
-  readonly changed: (task: TaskRecord) => boolean;
-  readonly added: readonly TaskRecord[];
-  readonly weightOf: (task: TaskRecord) => number;
-}
 
 export class Board {
   readonly settings: BoardSettings;
@@ -89,36 +82,12 @@ export class Board {
 
   /** Adds tasks that nothing depends on yet (new leaves and their own subgraph) to a plan. */
   addTasks(planId: string, tasks: readonly TaskRecord[], pathLengths: ReadonlyMap<string, number>): void {
-    const plan = this.plan(planId);
-    const added = addNodes(plan, tasks);
-    link(plan, added);
-    for (const node of added) {
-      node.pathLength = pathLengths.get(node.record.id) ?? 1;
-      this.claims.restore(node);
-      // A waiting claim's place in line is not stored: it asks again.
-      const { record } = node;
-      if (record.wait?.code === "lock") {
-        record.state = "ready";
-        record.wait = null;
-        this.#places.journal.step(record, "waiting");
-      }
-      this.#places.enter(node);
-    }
-    this.#settle(added);
+    putOnBoard(this.#places, this.plan(planId), tasks, pathLengths);
   }
 
   /** Takes a whole plan off, for instance to put a changed one in its place. Nothing of it may run or merge. */
   removePlan(planId: string): void {
-    const plan = this.plan(planId);
-    for (const node of plan.nodes.values()) {
-      if (node.record.state === "running" || node.isMergeActive) {
-        throw new AppError("INTERNAL", `plan ${planId} can't leave the board while ${node.record.id} moves`);
-      }
-    }
-    for (const node of plan.nodes.values()) {
-      this.#places.leave(node);
-      this.#places.wake(this.claims.release(node));
-    }
+    takeOffBoard(this.#places, this.plan(planId));
     this.#plans.delete(planId);
   }
 
@@ -127,27 +96,7 @@ export class Board {
    * be a graph without a cycle. Costs the size of this one plan: people do this now and then.
    */
   rewire(planId: string, edit: Rewiring): void {
-    const plan = this.plan(planId);
-    const woken: TaskNode[] = [];
-    for (const [id, node] of plan.nodes) {
-      const isDropped = edit.dropped.has(id);
-      if (!isDropped && !edit.changed(node.record)) continue;
-      this.#places.leave(node);
-      woken.push(...this.claims.release(node));
-      if (!isDropped) {
-        this.#reenter(node);
-        continue;
-      }
-      plan.nodes.delete(id);
-      this.#places.journal.forget(node.record);
-    }
-    // Only now, or one that is dropped later in the loop would be told of once more.
-    this.#places.wake(woken.filter((node) => node.plan.nodes.get(node.record.id) === node));
-    const added = addNodes(plan, edit.added);
-    relink(plan);
-    for (const node of added) this.#places.enter(node);
-    this.#measure(plan, edit.weightOf);
-    this.#settle(plan.nodes.values());
+    rewire(this.#places, this.plan(planId), edit);
   }
 
   hasPlan(planId: string): boolean {
@@ -374,41 +323,6 @@ export class Board {
 
   // --- inside --------------------------------------------------------------------------------------------------------
 
-  /** Puts a task whose text changed back where it belongs. */
-  #reenter(node: TaskNode): void {
-    const { record } = node;
-    // A new text answers what the old one waited for, but never an operator who paused the task.
-    if (record.state === "waiting" && record.wait?.code !== "paused") {
-      record.state = "pending";
-      record.wait = null;
-      this.#places.journal.step(record, "waiting");
-    }
-    this.#places.enter(node);
-    this.touch(record);
-  }
-
-  #measure(plan: PlanNode, weightOf: (record: TaskRecord) => number): void {
-    const specs = [...plan.nodes.values()].map((node) => node.record.spec);
-    const lengths = longestPaths(specs, checkGraph(specs), (id) => {
-      const node = plan.nodes.get(id);
-      return node === undefined ? 1 : weightOf(node.record);
-    });
-    for (const node of plan.nodes.values()) {
-      node.pathLength = lengths.get(node.record.id) ?? 1;
-      this.#places.requeue(node);
-    }
-  }
-
-  /** Gives tasks that have not begun the state that their dependencies say. */
-  #settle(nodes: Iterable<TaskNode>): void {
-    for (const node of nodes) {
-      const { state, ledger } = node.record;
-      const isOpen = state === "pending" || state === "blocked" || (state === "ready" && ledger.attempts === 0);
-      const next = this.stateByDependencies(node);
-      if (isOpen && next !== state) this.move(node, next);
-    }
-  }
-
   /** The provider that it would start with now; where none lets it through, the budget of one that it waits for. */
   #choose(node: TaskNode, nowMs: number): Choice {
     const candidates = candidatesOf(node.record);
@@ -439,10 +353,4 @@ export class Board {
       }
     }
   }
-}
-
-function addNodes(plan: PlanNode, tasks: readonly TaskRecord[]): TaskNode[] {
-  const added = tasks.map((record) => newTaskNode(record, plan));
-  for (const node of added) plan.nodes.set(node.record.id, node);
-  return added;
 }

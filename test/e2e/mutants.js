@@ -176,7 +176,7 @@ export const MUTANTS = [
   },
   {
     name: "claims that were held are forgotten at the start",
-    changes: [{ file: "plan/board.js", from: `this.claims.restore(node);`, to: `` }],
+    changes: [{ file: "plan/plan-on-board.js", from: `places.claims.restore(node);`, to: `` }],
     kills: kills("held over the engine's death", "crash-loops"),
   },
   {

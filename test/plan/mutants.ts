@@ -61,8 +61,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "claims: lost over a restart",
-    file: "board.ts",
-    from: `this.claims.restore(node);`,
+    file: "plan-on-board.ts",
+    from: `places.claims.restore(node);`,
     to: ``,
     promises: ["restored", "claims"],
   },
@@ -215,9 +215,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "edits: a dropped task is woken",
-    file: "board.ts",
-    from: `this.#places.wake(woken.filter((node) => node.plan.nodes.get(node.record.id) === node));`,
-    to: `this.#places.wake(woken);`,
+    file: "plan-on-board.ts",
+    from: `places.wake(woken.filter((node) => node.plan.nodes.get(node.record.id) === node));`,
+    to: `places.wake(woken);`,
     promises: ["events", "counts", "no bug"],
   },
   {
@@ -285,8 +285,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "order: an edit does not tell what its new edges mean",
-    file: "board.ts",
-    from: `this.#settle(plan.nodes.values());`,
+    file: "plan-on-board.ts",
+    from: `settle(places, plan.nodes.values());`,
     to: ``,
     promises: ["edges"],
   },
@@ -327,9 +327,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "deadlock: a line of waiting claims is not asked again after a restart",
-    file: "board.ts",
-    from: `if (record.wait?.code === "lock") {\n        record.state = "ready";`,
-    to: `if (record.wait?.code === "lock" && record.ordinal < 0) {\n        record.state = "ready";`,
+    file: "plan-on-board.ts",
+    from: `if (record.wait?.code === "lock") {\n      record.state = "ready";`,
+    to: `if (record.wait?.code === "lock" && record.ordinal < 0) {\n      record.state = "ready";`,
     promises: ["restored", "wakes", "why"],
   },
   {

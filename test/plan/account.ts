@@ -13,6 +13,7 @@ import {
   type TaskRecord,
 } from "../../src/plan/records.ts";
 import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
+import { bookUse, roomFor, setAside } from "./budget-book.ts";
 import { emptyBook, type Book } from "./book.ts";
 import { blockerOf, shareAFile, type Overlap } from "./claim-book.ts";
 import { admits, moveHealth } from "./provider-book.ts";
@@ -91,6 +92,10 @@ export class Account {
     if (provider !== chosen) throw new BrokenPromise("lists", `${key} runs on ${provider}, not ${chosen}`);
     if (this.admits(provider, nowMs) === "one") probes.set(provider, key);
     this.#goTo(task, provider);
+    const room = roomFor(this.#book, task, plan.budget);
+    if (room !== "fits")
+      throw new BrokenPromise("budget", `${key} was started, and its plan's budget has ${room} room`);
+    setAside(this.#book, task, plan.budget);
     this.#checkOvertaking(task, plan.target);
     running.set(key, { planId, provider });
     this.#checkBounds(key, plan.maxConcurrent);
@@ -109,6 +114,7 @@ export class Account {
     const { running, launched, probes } = this.#book;
     running.delete(key);
     launched.delete(key);
+    this.#book.aside.delete(key);
     // By name: the task may be at a step of another provider by now.
     for (const [provider, probe] of probes) if (probe === key) probes.delete(provider);
   }
@@ -173,6 +179,9 @@ export class Account {
   crash(): { readonly key: TaskKey; readonly wasLaunched: boolean }[] {
     const { running, launched, merging, probes, line } = this.#book;
     const ended = [...running.keys()].map((key) => ({ key, wasLaunched: launched.has(key) }));
+    // What was killed told nothing; what never began used nothing.
+    for (const key of launched) bookUse(this.#book, key, { usd: null, tokens: null, minutes: null });
+    this.#book.aside.clear();
     for (const book of [running, launched, merging, probes, line]) book.clear();
     return ended;
   }
@@ -190,13 +199,14 @@ export class Account {
   }
 
   /** What keeps a ready task from starting now, in one word; null: nothing. */
-  obstacleTo(task: TaskRecord, plan: { readonly paused: boolean; readonly maxConcurrent: number }, nowMs: number) {
+  obstacleTo(task: TaskRecord, plan: Pick<PlanRecord, "paused" | "maxConcurrent" | "budget">, nowMs: number) {
     if (plan.paused) return "paused";
     if (this.limits.lack !== null) return "machine";
     const provider = this.#providerFor(task, nowMs);
     if (provider === undefined) return "gate";
     if (this.runningIn(task.planId) >= plan.maxConcurrent) return "plan";
     if (this.runningOf(provider) >= (this.limits.providers.get(provider) ?? Infinity)) return "provider";
+    if (roomFor(this.#book, task, plan.budget) === "not-yet") return "budget";
     return this.#book.running.size >= this.limits.agents ? "engine" : null;
   }
 

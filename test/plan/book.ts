@@ -1,11 +1,12 @@
 /** What the account of a simulated life holds. */
 import type { Ledger, TaskKey } from "../../src/plan/records.ts";
 import type { Wait } from "../../src/plan/task-state.ts";
+import type { BudgetBook } from "./budget-book.ts";
 import type { ClaimBook } from "./claim-book.ts";
 import type { ProviderHealthBook } from "./provider-book.ts";
 
 /** Plain values, so that what was never committed can be taken back. */
-export interface Book extends ClaimBook {
+export interface Book extends ClaimBook, BudgetBook {
   /** Tasks that the store tells as running, with whose slot each has. */
   running: Map<TaskKey, { readonly planId: string; readonly provider: string }>;
   /** Those of them whose agent was really started. */
@@ -46,5 +47,8 @@ export function emptyBook(): Book {
     lists: new Map(),
     ruledOut: new Map(),
     health: new Map(),
+    used: new Map(),
+    aside: new Map(),
+    told: new Map(),
   };
 }

@@ -24,7 +24,7 @@ export interface Life {
 }
 
 /** What tasks may have that can be left out to see whether a promise is broken all the same. */
-export const TRAITS = ["workflows", "lists", "claims", "edges", "modes"] as const;
+export const TRAITS = ["workflows", "lists", "claims", "edges", "modes", "budgets"] as const;
 export type Trait = (typeof TRAITS)[number];
 
 /** One in so many lives is a large one. */

@@ -1,4 +1,6 @@
 /** The promises of the board, broken one at a time: `mutations.test.ts` puts each into a copy of the sources. */
+import { BUDGET_MUTANTS } from "./budget-mutants.ts";
+
 export interface Mutant {
   /** What is no longer so. */
   readonly name: string;
@@ -731,4 +733,5 @@ export const MUTANTS: readonly Mutant[] = [
     to: `const wait: Wait = { code: consequence.code, message, command: \`orchestrator resume \${key}\`, untilMs: null };`,
     promises: ["why"],
   },
+  ...BUDGET_MUTANTS,
 ];

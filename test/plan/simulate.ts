@@ -19,6 +19,7 @@ import {
   timePasses,
   timePassesToNext,
 } from "./simulated-events.ts";
+import { budgetIsEdited } from "./simulated-budgets.ts";
 import {
   isOver,
   keyComes,
@@ -30,7 +31,7 @@ import {
   somebodyReopens,
 } from "./simulated-people.ts";
 import { World } from "./simulated-world.ts";
-import { checkAfterLook, checkAllHeard, checkStates, checkStored } from "./simulation-checks.ts";
+import { checkAfterLook, checkAllHeard, checkCounts, checkStates, checkStored } from "./simulation-checks.ts";
 import { describeTask, makePlan, planIsEdited } from "./simulation-plans.ts";
 import { checkReasons } from "./simulation-reasons.ts";
 
@@ -121,6 +122,7 @@ function look(world: World): void {
   checkAfterLook(world, before);
   if (world.random.chance(0.1)) checkReasons(world);
   if (world.random.chance(0.06)) checkStored(world);
+  if (world.random.chance(0.1)) checkCounts(world);
 }
 
 function something(world: World): void {
@@ -142,6 +144,7 @@ function something(world: World): void {
   else if (chance < 0.985) keyComes(world);
   else if (chance < 0.988) world.changeLimits();
   else if (chance < 0.992) machineChanges(world);
+  else if (chance < 0.995) budgetIsEdited(world);
   else world.die();
 }
 

@@ -6,6 +6,7 @@ import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.t
 import type { Wait, WaitCode } from "../../src/plan/task-state.ts";
 import { BrokenPromise } from "./account.ts";
 import { bookEnd } from "./provider-book.ts";
+import { bookTurn, reconsider } from "./simulated-budgets.ts";
 import { addProposals } from "./simulation-plans.ts";
 import type { QuestionRow } from "./simulated-store.ts";
 import type { World } from "./simulated-world.ts";
@@ -32,7 +33,9 @@ function endAgent(world: World, key: TaskKey): void {
     if (end.type === "succeeded" || end.type === "asked") deliver(world, record);
     const hasMail = end.type === "succeeded" && hasUnheard(world, key);
     bookEnd(account.book.health, world.rules, provider, end, world.nowMs);
+    bookTurn(world, record, end);
     endAttempt(world.board, key, hasMail ? { ...end, hasMail } : end, world.nowMs, random.next());
+    reconsider(world);
     account.endAgent(key);
     world.stopping.delete(key);
     bookMeaning(world, record, end, wish, hasMail);

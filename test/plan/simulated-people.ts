@@ -15,6 +15,7 @@ import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
 import { tellTask } from "../../src/plan/tell.ts";
 import { BrokenPromise, type Account } from "./account.ts";
 import { bookMended } from "./provider-book.ts";
+import { raiseBudget } from "./simulated-budgets.ts";
 import { questionSettles } from "./simulated-events.ts";
 import { growPlan } from "./simulation-plans.ts";
 import { checkIdle } from "./simulation-reasons.ts";
@@ -209,6 +210,7 @@ function obey(world: World, command: string): void {
   world.note(() => `  as told: ${command}`);
   const [, action = "", name = ""] = /orchestrator (\S+) (\S+)[^;]*$/.exec(command) ?? [];
   if (action === "answer") return questionSettles(world, name);
+  if (action === "edit") return raiseBudget(world, name, command);
   if (!TASK_ACTIONS.some((known) => known === action)) throw new BrokenPromise("why", `"${command}" is no command`);
   const before = world.written;
   const paused = pausedPlans(world);

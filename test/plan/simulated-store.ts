@@ -2,6 +2,7 @@
  * What survives the engine's death in the simulation: rows as text, written by commits alone. A crash brings back what is
  * in here and nothing else, so a change that the board forgot to tell is lost, as it would be in the real store.
  */
+import { BUDGET_UNITS, type Amounts, type KnownAmounts } from "../../src/plan/budget.ts";
 import type { PlanRecord, ProviderHealth, TaskKey, TaskRecord } from "../../src/plan/records.ts";
 import type { TaskState } from "../../src/plan/task-state.ts";
 
@@ -12,6 +13,14 @@ export interface MessageRow {
   /** The attempt whose prompt has it, or that heard it. */
   carriedBy: number | null;
   isDelivered: boolean;
+}
+
+export interface AttemptRow {
+  readonly task: TaskKey;
+  readonly role: string;
+  booked: Amounts;
+  /** Null: it came to no end that says what its like use. */
+  told: KnownAmounts | null;
 }
 
 export interface QuestionRow {
@@ -37,6 +46,7 @@ export interface Rows {
   health: Map<string, string>;
   messages: MessageRow[];
   questions: QuestionRow[];
+  attempts: AttemptRow[];
 }
 
 export class SimulatedStore {
@@ -47,7 +57,17 @@ export class SimulatedStore {
     health: new Map(),
     messages: [],
     questions: [],
+    attempts: [],
   };
+
+  /** What a plan's attempts were booked with, those that were cut off with what was set aside for them. */
+  bookedOf(planId: string): Amounts {
+    const sum = { usd: 0, tokens: 0, minutes: 0 };
+    for (const { task, booked } of this.rows.attempts) {
+      if (task.startsWith(`${planId}/`)) for (const unit of BUDGET_UNITS) sum[unit] += booked[unit];
+    }
+    return sum;
+  }
 
   savePlan(plan: PlanRecord): void {
     this.rows.plans.set(plan.id, JSON.stringify(plan));

@@ -15,6 +15,7 @@ import type { Book } from "./book.ts";
 import type { Life } from "./life.ts";
 import { bookEnd } from "./provider-book.ts";
 import { SeededRandom, seedOf } from "./seeded-random.ts";
+import { openRow } from "./simulated-budgets.ts";
 import { SimulatedStore, type Rows } from "./simulated-store.ts";
 import { checkChange, checkRestored, checkStart } from "./simulation-checks.ts";
 
@@ -170,6 +171,7 @@ export class World {
       record,
       stored,
       longestPaths(specs, checkGraph(specs), () => 1),
+      { spent: this.store.bookedOf(record.id) },
     );
   }
 
@@ -224,6 +226,7 @@ export class World {
     const key = taskKey(task);
     this.note(() => `    starts ${key} (attempt ${task.ledger.attempts}, step ${task.step}, ${task.provider})`);
     this.account.launch(key);
+    openRow(this, task);
     if (this.store.openParked(key).length > 0) return;
     const { attempts } = task.ledger;
     if (task.step === 0) for (const message of this.store.undelivered(key)) message.carriedBy = attempts;
@@ -279,6 +282,7 @@ export class World {
       return { record, tasks };
     });
     this.nextOrdinal = 1 + Math.max(-1, ...this.plans.flatMap(({ tasks }) => tasks.map(({ ordinal }) => ordinal)));
+    for (const { role, told } of this.store.rows.attempts) if (told !== null) this.board.uses.note(role, told);
     for (const health of this.store.healths()) this.board.restoreProvider(health);
     this.#cause = PEOPLE;
     this.account.book.line.clear();

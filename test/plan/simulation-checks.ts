@@ -3,9 +3,10 @@ import type { Board } from "../../src/plan/board.ts";
 import { claimsOverlap } from "../../src/plan/claims.ts";
 import { standingOf } from "../../src/plan/explain.ts";
 import type { TaskChange } from "../../src/plan/journal.ts";
-import type { TaskNode } from "../../src/plan/node.ts";
+import type { PlanNode, TaskNode } from "../../src/plan/node.ts";
 import { taskKey, type TaskKey, type TaskRecord, type TaskSpec } from "../../src/plan/records.ts";
 import { BrokenPromise } from "./account.ts";
+import { checkBudget, checkBudgetWait, isStillWithoutRoom } from "./simulated-budgets.ts";
 import type { Cause, World } from "./simulated-world.ts";
 
 /** Order: what a task depends on is done, or its failure mode lets it go on. */
@@ -40,7 +41,7 @@ export function checkChange(world: World, { task, from, to, wait }: TaskChange, 
     case "people":
       return;
     case "look": {
-      const isStart = from === "ready" && (to === "running" || wait?.code === "lock");
+      const isStart = from === "ready" && (to === "running" || wait?.code === "lock" || wait?.code === "budget");
       // By a timer, by a wish that an engine's death left behind, or by a claim that such a wish freed.
       const isGoingOn = from === "waiting" || from === "merging" || isByDependencies(from, to);
       if (!isStart && !isGoingOn) throw broken("while the board only looked");
@@ -48,7 +49,10 @@ export function checkChange(world: World, { task, from, to, wait }: TaskChange, 
     }
     case "end": {
       if (key === cause.key) return;
-      const isWoken = from === "waiting" && to === "ready";
+      // What one used may leave room, and tells what others of its role will use; who never began asks its dependencies.
+      const hadNoRoom = world.account.book.waits.get(key)?.code === "budget";
+      const isWoken = from === "waiting" && (to === "ready" || hadNoRoom);
+      if (hadNoRoom && isStillWithoutRoom(world, task)) throw broken("and there is no more room than before");
       const isBehind = isByDependencies(from, to) || (from === "waiting" && (to === "pending" || to === "blocked"));
       if (!isWoken && !(isBehind && isBehindOf(world, task, cause.key))) throw broken(`by the end of ${cause.key}`);
       return;
@@ -88,11 +92,11 @@ export function checkStates(world: World): void {
   const { account, board, store } = world;
   for (const { record, tasks } of world.plans) {
     if (!board.hasPlan(record.id)) continue;
-    const counts = new Map<string, number>();
-    const byId = new Map(tasks.map((task) => [task.id, task]));
+    const node = board.plan(record.id);
+    const counts: Record<string, number> = {};
     for (const task of tasks) {
       const key = taskKey(task);
-      counts.set(task.state, (counts.get(task.state) ?? 0) + 1);
+      counts[task.state] = (counts[task.state] ?? 0) + 1;
       const told = store.rows.told.get(key);
       if (told !== task.state) throw new BrokenPromise("events", `${key} is ${task.state}, told as ${told}`);
       const doesRun = account.book.running.has(key);
@@ -100,26 +104,39 @@ export function checkStates(world: World): void {
         const words = `${key} is ${task.state}, but its agent ${doesRun ? "runs" : "does not run"}`;
         throw new BrokenPromise("no orphan", words);
       }
-      checkByDependencies(task, byId);
+      checkByDependencies(task, node);
       if (task.wait?.code === "question" && store.openParked(key).length === 0) {
         throw new BrokenPromise("answers", `${key} waits for an answer, and all are there`);
       }
     }
-    const standing = standingOf(board.plan(record.id));
-    for (const [state, count] of Object.entries(standing.counts)) {
-      const real = counts.get(state) ?? 0;
+    checkBudget(world, record.id);
+    for (const [state, count] of Object.entries(standingOf(node).counts)) {
+      const real = counts[state] ?? 0;
       if (real !== count) throw new BrokenPromise("counts", `${record.id} counts ${count} ${state}, there are ${real}`);
     }
   }
 }
 
-function checkByDependencies(task: TaskRecord, byId: ReadonlyMap<string, TaskRecord>): void {
+/** What each task counts of its edges is what they are; one that counts wrong may start too early, or never. */
+export function checkCounts({ board }: World): void {
+  for (const plan of board.plans()) {
+    for (const { record, dependencies, openCount, failedCount } of plan.nodes.values()) {
+      const open = dependencies.filter((one) => !isDone(one.record, record)).length;
+      const failed = dependencies.filter((one) => one.record.state === "blocked" || isLost(one.record, record)).length;
+      if (open === openCount && failed === failedCount) continue;
+      const words = `${openCount} open and ${failedCount} lost dependencies, it has ${open} and ${failed}`;
+      throw new BrokenPromise("edges", `${taskKey(record)} counts ${words}`);
+    }
+  }
+}
+
+function checkByDependencies(task: TaskRecord, { nodes }: PlanNode): void {
   const { state } = task;
   const isNew = (state === "ready" || task.wait?.code === "lock") && task.ledger.attempts === 0;
   if (state !== "pending" && state !== "blocked" && !isNew) return;
   let expected = "ready";
   for (const id of task.spec.dependsOn) {
-    const dependency = byId.get(id);
+    const dependency = nodes.get(id)?.record;
     if (dependency === undefined || isDone(dependency, task)) continue;
     if (dependency.state === "blocked" || isLost(dependency, task)) expected = "blocked";
     else if (expected === "ready") expected = "pending";
@@ -157,6 +174,7 @@ export function checkAfterLook(world: World, startsBefore: ReadonlySet<TaskKey>)
       if (state === "merging" && mayMerge && !account.book.merging.has(record.target)) {
         throw new BrokenPromise("wakes", `${key} waits for its merge, and nothing is being merged`);
       }
+      checkBudgetWait(world, task, record);
       if (state !== "ready") continue;
       const obstacle = account.obstacleTo(task, record, nowMs);
       if (obstacle === null) throw new BrokenPromise("wakes", `${key} could start, but was not started`);

@@ -14,6 +14,7 @@ import { normalizeTask } from "../../src/plan/schema.ts";
 import { FILES_OF } from "./claim-book.ts";
 import type { Life, LifePlan, Trait } from "./life.ts";
 import { SeededRandom } from "./seeded-random.ts";
+import { budgetOf } from "./simulated-budgets.ts";
 import type { SimulatedPlan, World } from "./simulated-world.ts";
 
 const GLOBS = Object.keys(FILES_OF);
@@ -42,7 +43,7 @@ export function makePlan(world: World, { id, seed, tasks: parts }: LifePlan): Si
     goal: null,
     target: random.chance(0.7) ? "main" : "other",
     maxConcurrent: 1 + random.below(4),
-    budget: { usd: null, tokens: null, minutes: null },
+    budget: budgetOf(world, random),
     createdAtMs: world.nowMs,
     paused: false,
   };

@@ -37,6 +37,7 @@ function whatIsWrong(world: World, task: TaskRecord, why: Explanation): string |
         gate: ["circuit-open", "usage-limit"],
         plan: ["slot"],
         provider: ["slot"],
+        budget: ["budget", "slot"],
       };
       const expected: readonly string[] = obstacle === null || obstacle === "engine" ? ["slot"] : codes[obstacle];
       if (!expected.includes(why.code ?? "")) return `what keeps it is the ${obstacle}`;

@@ -1,6 +1,7 @@
 /** The app as operations see it: its parts, and the questions that several of them ask. */
+import { readdirSync } from "node:fs";
 import { AppError } from "./errors.ts";
-import { damagedStates } from "./engine/state-folder.ts";
+import { keptStates } from "./engine/state-folder.ts";
 import { areHooksInstalled } from "./git/hooks.ts";
 import { nearestName } from "./nearest-name.ts";
 import { reconsiderBudgets } from "./plan/change-budget.ts";
@@ -294,8 +295,10 @@ export class AppAccess {
   /** True while nothing was ever planned, followed or installed here: then nothing of us need stay. */
   isUnused(): boolean {
     const { plans, followUps } = this.parts.store;
-    if (damagedStates(this.stateFolder).length > 0) return false;
-    return plans.isEmpty() && followUps.positions().size === 0 && !areHooksInstalled(this.stateFolder);
+    if (keptStates(this.stateFolder).length > 0) return false;
+    if (!plans.isEmpty() || followUps.positions().size > 0 || areHooksInstalled(this.stateFolder)) return false;
+    // Of plans that nobody knows any more, because their state was removed: an agent's words are not ours to delete.
+    return !hasEntries(this.parts.attemptsFolder);
   }
 
   variableNames(): string[] {
@@ -313,6 +316,14 @@ function noAgentFound(): AppError {
     "AGENT_CLI_MISSING",
     "no agent CLI was found on PATH (claude, codex or goose): install one, name one in the config (providers.*.command), or use the agent `command`",
   );
+}
+
+function hasEntries(folder: string): boolean {
+  try {
+    return readdirSync(folder).length > 0;
+  } catch {
+    return false;
+  }
 }
 
 function hasEnded(plan: PlanNode): boolean {

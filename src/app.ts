@@ -232,6 +232,10 @@ class Host implements EngineHost {
     return this.#isUnusedForGood ?? this.#parts.app.isUnused();
   }
 
+  isStateInPlace(): boolean {
+    return this.#parts.app.parts.store.isInPlace();
+  }
+
   openPlans(): readonly string[] {
     return openPlansOf(this.#parts.app.parts.board);
   }
@@ -282,6 +286,10 @@ class Host implements EngineHost {
     this.#isUnusedForGood = false;
     // As late as can be: a call that was under way may have made the first plan.
     await attempt(() => (this.#isUnusedForGood = app.isUnused()));
+    await attempt(() => {
+      const kept = store.keepWhenRemoved();
+      if (kept !== null) log("warning", `the state file was removed; all of it is kept as ${kept}`, {});
+    });
     await attempt(() => store.close());
     this.#parts.room.close();
   }

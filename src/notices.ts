@@ -1,6 +1,6 @@
 /** What an engine tells of its start with each status for a while: that plans were interrupted, that a state is lost. */
 import { statSync } from "node:fs";
-import { damagedStates, type EngineFile } from "./engine/state-folder.ts";
+import { keptStates, whyKept, type EngineFile } from "./engine/state-folder.ts";
 import { isOfThisBoot } from "./process/process-table.ts";
 
 export interface Notice {
@@ -30,10 +30,10 @@ export function noticesOfStart({ stateDir, before, openPlans, recovered }: Start
     const text = `${interruptionOf(before)}: ${listed(openPlans)} ${openPlans.length === 1 ? "was" : "were"} interrupted${tasks}. What can go on goes on now, by itself`;
     notices.push({ text, untilMs: nowMs + INTERRUPTION_MS });
   }
-  const [kept] = damagedStates(stateDir);
+  const [kept] = keptStates(stateDir);
   const keptAtMs = kept === undefined ? undefined : statSync(kept, { throwIfNoEntry: false })?.ctimeMs;
   if (kept !== undefined && keptAtMs !== undefined) {
-    const text = `the state of before was damaged, and the plans in it are not known any more: it is kept as ${kept}; branches and worktrees are as they were`;
+    const text = `the state of before was ${whyKept(kept)}, and the plans in it are not known any more: it is kept as ${kept}; branches and worktrees are as they were, and \`orchestrator doctor\` has what to do`;
     notices.push({ text, untilMs: keptAtMs + DAMAGE_MS });
   }
   return notices;

@@ -43,6 +43,8 @@ export interface EngineHost {
   canMove(): boolean;
   /** True when no plan was ever made here: then nothing is lost with the state folder. Also asked after `stop`. */
   isUnused(): boolean;
+  /** False once what it stores is lost with this process, because its file was removed or exchanged: end in order. */
+  isStateInPlace(): boolean;
   /** Plans that have not ended, for whoever finds that this engine died. */
   openPlans(): readonly string[];
   /** Number of agents alive (for "restart pending" and hand-over to a newer client). */

@@ -20,7 +20,7 @@ import { HELLO_TIMEOUT_MS, PROTOCOL, type Goodbye } from "./protocol.ts";
 import { mainWorktreeOf } from "./repository-paths.ts";
 import { openSession, type Session, type SessionEngine } from "./session.ts";
 import {
-  damagedStates,
+  keptStates,
   ensureStateFolder,
   removeStateFolder,
   socketPathToListen,
@@ -81,7 +81,7 @@ export async function runEngine(options: EngineOptions): Promise<RunningEngine |
     log.error("The engine could not start", thrown);
     // Refused (bare, no commit yet) before anything was stored: the reason is told, and nothing stays behind.
     // A state that was just put aside because it is damaged is all there is of it: it stays.
-    const isStored = existsSync(join(folder.path, "state.db")) || damagedStates(folder.path).length > 0;
+    const isStored = existsSync(join(folder.path, "state.db")) || keptStates(folder.path).length > 0;
     const isRefused = thrown instanceof AppError && !isStored;
     if (isRefused && lock.isInPlace()) removeStateFolder(folder);
     lock.release();
@@ -341,6 +341,10 @@ class Engine implements RunningEngine {
     const host = this.#madeHost;
     if (!this.#lock.isInPlace()) {
       void this.stop("its lock file was removed, so another engine may take the repository");
+      return;
+    }
+    if (!host.isStateInPlace()) {
+      void this.stop("its state file or the log of it was removed or exchanged");
       return;
     }
     if (!this.#socket.isInPlace()) {

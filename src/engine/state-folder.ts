@@ -218,17 +218,22 @@ export function readEngineFile(path: string): EngineFile | null {
   }
 }
 
-/** State files that were damaged and are kept beside the one in use, newest first; absolute. */
-export function damagedStates(stateDir: string): string[] {
+/** State files kept beside the one in use, because they were damaged or removed under an engine, newest first; absolute. */
+export function keptStates(stateDir: string): string[] {
   try {
     return readdirSync(stateDir)
-      .filter((name) => /^state\.db\.damaged-[^.]+$/.test(name) && !/-(?:wal|shm)$/.test(name))
-      .toSorted()
-      .toReversed()
-      .map((name) => join(stateDir, name));
+      .map((name) => ({ name, time: /^state\.db\.(?:damaged|removed)-([^.]+)$/.exec(name)?.[1] }))
+      .filter(({ time }) => time !== undefined && !/-(?:wal|shm)$/.test(time))
+      .toSorted((one, other) => ((one.time ?? "") < (other.time ?? "") ? 1 : -1))
+      .map(({ name }) => join(stateDir, name));
   } catch {
     return [];
   }
+}
+
+/** How a kept state came to be, as an adjective. */
+export function whyKept(file: string): "damaged" | "removed" {
+  return /\.removed-[^/]*$/.test(file) ? "removed" : "damaged";
 }
 
 function fits(path: string): boolean {

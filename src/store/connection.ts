@@ -102,6 +102,11 @@ export class Connection {
     };
   }
 
+  /** Writes all that is stored to a file that does not exist or is empty; works also when our own file was removed. */
+  copyTo(path: string): void {
+    this.#translating(() => this.#database.prepare("VACUUM INTO ?").run(path));
+  }
+
   /** Idempotent. The last one to close folds the log into the file. */
   close(): void {
     this.#translating(() => this.#database.close());

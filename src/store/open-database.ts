@@ -169,6 +169,8 @@ function configure(database: Database.Database, file: string): void {
   database.pragma("trusted_schema = OFF");
   // A broken page is refused where it is read instead of being read wrongly.
   database.pragma("cell_size_check = ON");
+  // A folder for temporary files that is full must not look like a state that can't be written.
+  database.pragma("temp_store = MEMORY");
   database.pragma(`journal_size_limit = ${MAX_LOG_BYTES}`);
 }
 
@@ -177,7 +179,7 @@ function configure(database: Database.Database, file: string): void {
  * the two would leave a file that looks whole and lacks its last commits.
  */
 function keepAside(file: string, clock: Clock, reason: string, cause?: unknown): AppError {
-  const kept = freeName(`${file}.damaged-${new Date(clock.nowMs()).toISOString().replace(/[-:]|\.\d+/g, "")}`);
+  const kept = keptName(file, "damaged", clock);
   try {
     for (const suffix of ["", "-wal", "-shm"]) {
       if (existsSync(file + suffix)) renameSync(file + suffix, kept + suffix);
@@ -201,7 +203,9 @@ function keepAside(file: string, clock: Clock, reason: string, cause?: unknown):
   );
 }
 
-function freeName(wanted: string): string {
+/** A name beside the file that nothing has yet. */
+export function keptName(file: string, why: "damaged" | "removed", clock: Clock): string {
+  const wanted = `${file}.${why}-${new Date(clock.nowMs()).toISOString().replace(/[-:]|\.\d+/g, "")}`;
   let name = wanted;
   for (let count = 2; existsSync(name) || existsSync(`${name}-wal`); count += 1) name = `${wanted}-${count}`;
   return name;

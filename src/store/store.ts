@@ -9,16 +9,19 @@
  * Never: awaits within a transaction, decides anything, deletes history (plans, attempts, events, turns) or a damaged
  * file. Only the engine opens the file; whoever holds `engine.lock` is the engine.
  */
+import { closeSync, existsSync, openSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Clock } from "../clock.ts";
 import { Attempts } from "./attempts.ts";
 import { Connection, type CommitListener } from "./connection.ts";
 import { Consultations } from "./consultations.ts";
 import { Events } from "./events.ts";
+import { FilePlace } from "./file-place.ts";
 import { FollowUpRows } from "./follow-ups.ts";
 import { Merges } from "./merges.ts";
 import { Messages } from "./messages.ts";
 import { Meta } from "./meta.ts";
-import { openDatabase } from "./open-database.ts";
+import { keptName, openDatabase } from "./open-database.ts";
 import { Plans } from "./plans.ts";
 import { Questions } from "./questions.ts";
 import { Providers } from "./providers.ts";
@@ -66,6 +69,10 @@ export interface Store {
    * is told of that after all have heard the first. The answer unsubscribes.
    */
   onCommit(listener: CommitListener): () => void;
+  /** False once its file or log was removed or exchanged: what is written from then on is lost with this process. */
+  isInPlace(): boolean;
+  /** Where its file was removed or exchanged, all of it is written beside that place as `<file>.removed-<time>`: its path; else null. */
+  keepWhenRemoved(): string | null;
   /** Idempotent. Any call afterwards throws ENGINE_STOPPING. */
   close(): void;
 }
@@ -79,6 +86,7 @@ export function openStore(file: string, options: StoreOptions): Store {
   const { clock, onListenerError = warn, beforeWrite = () => {} } = options;
   const connection = new Connection(openDatabase(file, clock), file, { onListenerError, beforeWrite });
   try {
+    const place = new FilePlace(file);
     return {
       file,
       meta: new Meta(connection),
@@ -98,12 +106,24 @@ export function openStore(file: string, options: StoreOptions): Store {
       events: new Events(connection, clock),
       transaction: (work) => connection.transaction(work),
       onCommit: (listener) => connection.onCommit(listener),
+      isInPlace: () => place.isWhole,
+      keepWhenRemoved: () => (place.hasFile ? null : keepCopy(connection, clock)),
       close: () => connection.close(),
     };
   } catch (thrown) {
     connection.close();
     throw thrown;
   }
+}
+
+/** Null where not even the folder is there any more. */
+function keepCopy(connection: Connection, clock: Clock): string | null {
+  if (!existsSync(dirname(connection.file))) return null;
+  const kept = keptName(connection.file, "removed", clock);
+  // SQLite would make it readable for all.
+  closeSync(openSync(kept, "wx", 0o600));
+  connection.copyTo(kept);
+  return kept;
 }
 
 function warn(thrown: unknown): void {

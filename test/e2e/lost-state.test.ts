@@ -1,5 +1,5 @@
 /** The state is damaged, removed or exchanged under an engine that runs: what who asks is told, and what is left after it. */
-import { closeSync, openSync, statSync, writeSync } from "node:fs";
+import { closeSync, cpSync, openSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
@@ -85,4 +85,56 @@ test("B7: pages overwritten, then stop: it answers once nothing that the engine 
   expect([engine, ...agents].filter(isAlive)).toEqual([]);
   repo.closeClients();
   expect((await orchestrator(repo, ["status"])).stderr).toMatch(/was damaged: .*kept as/s);
+});
+
+/** All of it, as who wants to begin anew would. */
+function removeState(): void {
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(file() + suffix);
+}
+
+test("S1: the state file removed: the engine ends in order, keeps all that was stored, and it can be put back", async () => {
+  const { engine, agents } = await twoAgents();
+  removeState();
+  await until("nothing of it runs", () => ![engine, ...agents].some(isAlive));
+  repo.closeClients();
+  const kept = readdirSync(repo.stateDir).filter((name) => name.startsWith("state.db"));
+  expect(kept).toEqual([expect.stringMatching(/^state\.db\.removed-\d+T\d+Z$/)]);
+  const copy = join(repo.stateDir, kept[0] ?? "");
+  expect(statSync(copy).mode & 0o777).toBe(0o600);
+  const status = await orchestrator(repo, ["status"]);
+  expect(status.stdout).toContain(`the state of before was removed`);
+  expect(status.stdout).toContain(copy);
+  const doctor = await orchestrator(repo, ["doctor"]);
+  expect(doctor.stdout).toContain(`a removed state is kept as ${copy}`);
+  // As doctor says.
+  await orchestrator(repo, ["stop"]);
+  cpSync(copy, file());
+  repo.write("../traces/gate", "");
+  await repo.untilState("p/short", "succeeded");
+  expect(repo.merges()).toEqual({ short: 1 });
+  expect(ground.trace("starts").filter((id) => id === "short")).toHaveLength(2);
+});
+
+test("S1: only the log of the state removed: the engine ends in order, and the next start goes on with everything", async () => {
+  const { engine, agents } = await twoAgents();
+  rmSync(`${file()}-wal`);
+  await until("nothing of it runs", () => ![engine, ...agents].some(isAlive));
+  repo.closeClients();
+  repo.write("../traces/gate", "");
+  await repo.untilState("p/short", "succeeded");
+  expect(repo.merges()).toEqual({ short: 1 });
+});
+
+test("the state removed while no engine runs: what agents said stays though no plan is known", async () => {
+  await repo.submit("p", [{ id: "a", prompt: "echo said", writes: [] }]);
+  await repo.settled("p");
+  repo.closeClients();
+  await orchestrator(repo, ["stop"]);
+  const attempts = readdirSync(join(repo.stateDir, "attempts"));
+  expect(attempts).toHaveLength(1);
+  rmSync(file());
+  for (let count = 0; count < 2; count += 1) {
+    expect((await orchestrator(repo, ["status"])).stdout).toContain("There are no plans");
+  }
+  expect(readdirSync(join(repo.stateDir, "attempts"))).toEqual(attempts);
 });

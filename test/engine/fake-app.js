@@ -131,6 +131,7 @@ export async function createApp({ commonDir, mainWorktree, stateDir, engineVersi
       return run === undefined ? failed("USAGE", `No operation ${name}`) : run(input, call);
     },
     canMove: () => settings().canMove ?? false,
+    isStateInPlace: () => true,
     isUnused: () => settings().isUnused ?? false,
     liveAgents: () => settings().liveAgents ?? 0,
     openPlans: () => [],

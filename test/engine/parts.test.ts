@@ -240,6 +240,7 @@ const quietHost: EngineHost = {
   call: () => Promise.reject(new Error("nobody calls here")),
   canMove: () => false,
   isUnused: () => false,
+  isStateInPlace: () => true,
   liveAgents: () => 0,
   openPlans: () => [],
   lastClientLeft: () => undefined,

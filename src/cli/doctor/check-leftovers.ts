@@ -1,7 +1,7 @@
 /** What earlier runs left: an engine that died, worktrees whose repository is gone, branches of plans that have ended. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
-import { damagedStates, readEngineFile, stateFolderOf } from "../../engine/state-folder.ts";
+import { keptStates, readEngineFile, stateFolderOf, whyKept } from "../../engine/state-folder.ts";
 import { interruptionOf, listed } from "../../notices.ts";
 import { plainLine } from "../plain-text.ts";
 import type { Finding } from "../render-doctor.ts";
@@ -23,14 +23,22 @@ export function checkDeath(commonDir: string, isRunning: boolean): Finding[] {
   return [{ check, level: "warn", message, fix: `${fix}   # starts an engine, which goes on with them by itself` }];
 }
 
-/** State files that were damaged and are kept, for a person to rescue or to throw away. */
-export function checkDamage(commonDir: string): Finding[] {
-  return damagedStates(stateFolderOf(commonDir).path).map((file) => ({
-    check: "damaged",
-    level: "warn",
-    message: `a damaged state is kept as ${file}; the plans in it are not known any more`,
-    fix: `sqlite3 ${shellWord(file)} .recover   # then, or when nothing in it matters: rm ${shellWord(file)}`,
-  }));
+/** State files that were damaged or removed and are kept, for a person to rescue or to throw away. */
+export function checkKeptStates(commonDir: string): Finding[] {
+  const { path } = stateFolderOf(commonDir);
+  return keptStates(path).map((file) => {
+    const why = whyKept(file);
+    const rescue =
+      why === "damaged"
+        ? `sqlite3 ${shellWord(file)} .recover`
+        : `orchestrator stop && cp ${shellWord(file)} ${shellWord(join(path, "state.db"))}`;
+    return {
+      check: "damaged",
+      level: "warn",
+      message: `a ${why} state is kept as ${file}; the plans in it are not known any more`,
+      fix: `${rescue}   # then, or when nothing in it matters: rm ${shellWord(file)}`,
+    };
+  });
 }
 
 /** Worktrees below `root` that belong to no repository any more: it was deleted or moved. */

@@ -4,7 +4,7 @@ import { diskPlaces, type DiskPlace } from "../../disk-room.ts";
 import { orchestratorHome, worktreesRoot } from "../../config/index.ts";
 import { checkAgents } from "../doctor/check-agents.ts";
 import { checkHooks } from "../doctor/check-hooks.ts";
-import { checkBranches, checkDamage, checkDeath, checkWorktrees } from "../doctor/check-leftovers.ts";
+import { checkBranches, checkDeath, checkKeptStates, checkWorktrees } from "../doctor/check-leftovers.ts";
 import { checkDescriptors, checkGit, checkNode, checkRoom, checkSqlite } from "../doctor/check-machine.ts";
 import { checkProviders } from "../doctor/check-providers.ts";
 import { checkRegistrations } from "../doctor/check-registrations.ts";
@@ -26,7 +26,7 @@ export const runDoctor: VerbRunner = async (invocation, terminal) => {
   findings.push(...checkRoom(places, loaded.config.engine.minFreeMegabytes));
   if (repository !== null) {
     findings.push(await checkHooks(repository.place, loaded.config));
-    findings.push(...checkDamage(repository.commonDir));
+    findings.push(...checkKeptStates(repository.commonDir));
     findings.push(...checkDeath(repository.commonDir, engine?.info != null));
     findings.push(...(await checkBranches(repository.place, engine?.openPlans ?? null)));
   }

@@ -7,6 +7,7 @@ import { candidatesOf, describeGate } from "./provider-choice.ts";
 import { isFailing, isSatisfied, rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { taskKey, type TaskKey } from "./records.ts";
 import { needsPerson, type TaskState, type Wait, type WaitCode } from "./task-state.ts";
+import { endsByTime } from "./waits.ts";
 import { describeStep } from "./workflow.ts";
 
 export interface Explanation {
@@ -29,6 +30,26 @@ export interface Explanation {
 
 export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanation {
   const node = board.node(key);
+  const own = explainItself(board, node, nowMs);
+  return node.plan.record.paused && isKeptByPause(own) ? alsoPaused(node, own) : own;
+}
+
+/** Whatever else it waits for: it would not go on then, for its plan is paused. */
+function isKeptByPause({ state }: Explanation): boolean {
+  return state === "pending" || state === "ready" || state === "waiting";
+}
+
+/** What a person has to do about the task itself stays first; what ends by itself, or by the same command, does not. */
+function alsoPaused({ plan }: TaskNode, own: Explanation): Explanation {
+  const command = `orchestrator resume ${plan.record.id}`;
+  const paused = `plan ${plan.record.id} is paused`;
+  if (own.command === command) return own;
+  if (own.command === null || own.code === "paused" || endsByTime(own.code))
+    return { ...own, message: `${own.message}; ${paused}`, command };
+  return { ...own, message: `${own.message}; ${paused} (${command})` };
+}
+
+function explainItself(board: Board, node: TaskNode, nowMs: number): Explanation {
   const { record, plan } = node;
   const plain = { state: record.state, command: null, untilMs: null, waitsFor: [] } as const;
   switch (record.state) {
@@ -57,11 +78,9 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
       if (wait.code === "lock" && node.blockedBy !== null) return explainLock(node, node.blockedBy);
       // What is used and set aside changes while it waits.
       if (wait.code === "budget") return explainBudget(board, node, nowMs) ?? { ...plain, ...waitFacts(wait) };
-      // Parked with its provider: it goes on by itself, and somebody who knows better may have it asked at once.
-      if (wait.code !== "usage-limit") return { ...plain, ...waitFacts(wait) };
-      // While its plan is paused asking again would start nothing.
-      const command = plan.record.paused ? `orchestrator resume ${plan.record.id}` : `orchestrator retry ${key}`;
-      return { ...plain, ...waitFacts(wait), command };
+      if (!endsByTime(wait.code)) return { ...plain, ...waitFacts(wait) };
+      // It goes on by itself, and somebody who knows better may have it tried at once.
+      return { ...plain, ...waitFacts(wait), command: `orchestrator retry ${taskKey(record)}` };
     }
     case "merging": {
       if (plan.record.paused && !node.isMergeActive) return pausedPlan(plan);
@@ -88,7 +107,7 @@ export function explainTask(board: Board, key: TaskKey, nowMs: number): Explanat
         ...plain,
         code: null,
         message: record.message ?? record.state,
-        command: record.state === "failed" ? `orchestrator retry ${key}` : null,
+        command: record.state === "failed" ? `orchestrator retry ${taskKey(record)}` : null,
       };
   }
 }

@@ -29,9 +29,13 @@ export function countWait(plan: PlanNode, wait: Wait | null, difference: 1 | -1)
 /** What ends by time alone. A question's end is only when it is given up. */
 const ENDS_BY_TIME: ReadonlySet<string> = new Set<WaitCode>(["usage-limit", "circuit-open", "backoff"]);
 
+export function endsByTime(code: string | null): boolean {
+  return code !== null && ENDS_BY_TIME.has(code);
+}
+
 /** "usage-limit until 2026-01-01T12:00:00.000Z": what is waited for in one line; null where no time says more. */
 export function timeWords(code: string | null, untilMs: number | null, message: string): string | null {
-  if (code === null || untilMs === null || !ENDS_BY_TIME.has(code)) return null;
+  if (untilMs === null || !endsByTime(code)) return null;
   const until = new Date(untilMs).toISOString();
   return message.includes(until) ? null : `${code} until ${until}`;
 }

@@ -139,6 +139,19 @@ describe.each(Object.keys(SITUATIONS))("%s", (name) => {
     expect(refusal.message).toMatch(/; (?:possible: [a-z, ]+|nothing is left to do with it|.+ instead.*|.*already)$/);
   });
 
+  test("12: in a plan that is paused, why says so and names the command that lets the plan go on", () => {
+    const { board, task } = make();
+    const before = explainTask(board, taskKey(task), NOW_MS);
+    if (isEnded(task.state) || ["running", "merging", "blocked"].includes(before.state)) return;
+    board.plan("p").record.paused = true;
+    const { message, command } = explainTask(board, taskKey(task), NOW_MS);
+    expect(message).toContain("plan p is paused");
+    expect(`${message} ${command}`).toContain("orchestrator resume p");
+    // What else a person has to do is not hidden by it.
+    const isPersonsOwn = task.wait !== null && needsPerson(task.wait.code) && task.wait.code !== "paused";
+    if (isPersonsOwn) expect(command).toBe(before.command);
+  });
+
   test("says why, and names a command where a person is needed", () => {
     const { board, task } = make();
     const why = explainTask(board, taskKey(task), NOW_MS);
@@ -146,6 +159,7 @@ describe.each(Object.keys(SITUATIONS))("%s", (name) => {
     if (task.state === "waiting" && task.wait !== null && needsPerson(task.wait.code)) {
       expect(why.command).toMatch(/^orchestrator [a-z]+ p\/a$/);
     }
+    if (task.wait?.code === "backoff") expect(why.command).toBe("orchestrator retry p/a");
     // An answer goes to the question, and comes to the board as the task's going on.
     if (why.command === null || why.code === "question") return;
     const [, action = "", key = ""] = why.command.split(" ");

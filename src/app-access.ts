@@ -74,11 +74,23 @@ export class AppAccess {
     const nowMs = clock.nowMs();
     return [
       ...(board.hold === null ? [] : [`nothing new is started: ${board.hold}`]),
-      ...this.#notices.filter(({ untilMs }) => untilMs > nowMs).map(({ text }) => text),
+      ...this.#notices.filter((notice) => notice.untilMs > nowMs && this.#concerns(notice)).map(({ text }) => text),
       ...(this.restartPending === null
         ? []
         : [`restart pending: version ${this.restartPending} takes over when no agent runs`]),
     ];
+  }
+
+  #concerns({ plans }: Notice): boolean {
+    return plans === null || this.openPlans().some((plan) => plans.includes(plan));
+  }
+
+  /** Plans that have not ended. */
+  openPlans(): string[] {
+    const open = [...this.parts.board.plans()].filter(
+      (plan) => !["succeeded", "failed"].includes(standingOf(plan).state),
+    );
+    return open.map((plan) => plan.record.id);
   }
 
   /** What the config files say now. Throws CONFIG_INVALID, CONFIG_UNTRUSTED, PROVIDER_NOT_FOUND. */

@@ -28,7 +28,6 @@ import { callOperation } from "./operations/dispatch.ts";
 import { OPERATIONS } from "./operations/list.ts";
 import { toolListings } from "./operations/tool-listings.ts";
 import { Board } from "./plan/board.ts";
-import { standingOf } from "./plan/explain.ts";
 import { Guard } from "./process/guard.ts";
 import { identify } from "./engine-identity.ts";
 import { endLeftovers } from "./process/leftovers.ts";
@@ -130,9 +129,7 @@ export const createApp: CreateHost = async (options) => {
   access.app = app;
   guard.start();
   const { recovered } = await scheduler.start({ firstClientWithinMs: FIRST_CLIENT_WITHIN_MS });
-  app.addNotices(
-    noticesOfStart({ stateDir: options.stateDir, before, openPlans: openPlansOf(parts.board), recovered }),
-  );
+  app.addNotices(noticesOfStart({ stateDir: options.stateDir, before, openPlans: app.openPlans(), recovered }));
   app.applyLimits();
   scheduler.commit(() =>
     store.events.append({
@@ -213,8 +210,10 @@ class Host implements EngineHost {
         const message = "stop_engine is not for an agent that carries out a task";
         return { ok: false, code: "NOT_ALLOWED", message, details: {} };
       }
+      const summary = "The engine is stopping.";
+      const openPlans = this.openPlans();
       this.#parts.options.stopEngine("asked by a client");
-      return { ok: true, structured: { summary: "The engine is stopping." }, text: "The engine is stopping." };
+      return { ok: true, structured: { summary, openPlans }, text: summary };
     }
     const { room } = this.#parts.room;
     if (room.isCritical && !isReading(name)) {
@@ -237,7 +236,7 @@ class Host implements EngineHost {
   }
 
   openPlans(): readonly string[] {
-    return openPlansOf(this.#parts.app.parts.board);
+    return this.#parts.app.openPlans();
   }
 
   liveAgents(): number {
@@ -307,11 +306,6 @@ class Host implements EngineHost {
   onEvent: EngineHost["onEvent"] = (listener) => this.#parts.app.parts.bus.onEvent(listener);
 
   eventsAfter: EngineHost["eventsAfter"] = (seq, limit) => this.#parts.app.parts.store.events.since(seq, { limit });
-}
-
-function openPlansOf(board: Board): string[] {
-  const open = [...board.plans()].filter((plan) => !["succeeded", "failed"].includes(standingOf(plan).state));
-  return open.map((plan) => plan.record.id);
 }
 
 /** Only what an engine could have written: it becomes part of a mark. */

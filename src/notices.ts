@@ -7,6 +7,8 @@ export interface Notice {
   readonly text: string;
   /** Epoch; not told any more after that. */
   readonly untilMs: number;
+  /** Told only while one of these plans is open; null: whatever becomes of the plans. */
+  readonly plans: readonly string[] | null;
 }
 
 export interface StartFacts {
@@ -28,13 +30,13 @@ export function noticesOfStart({ stateDir, before, openPlans, recovered }: Start
   if (before !== null && openPlans.length > 0) {
     const tasks = recovered === 0 ? "" : `; ${recovered} ${recovered === 1 ? "task was" : "tasks were"} under way`;
     const text = `${interruptionOf(before)}: ${listed(openPlans)} ${openPlans.length === 1 ? "was" : "were"} interrupted${tasks}. What can go on goes on now, by itself`;
-    notices.push({ text, untilMs: nowMs + INTERRUPTION_MS });
+    notices.push({ text, untilMs: nowMs + INTERRUPTION_MS, plans: openPlans });
   }
   const [kept] = keptStates(stateDir);
   const keptAtMs = kept === undefined ? undefined : statSync(kept, { throwIfNoEntry: false })?.ctimeMs;
   if (kept !== undefined && keptAtMs !== undefined) {
     const text = `the state of before was ${whyKept(kept)}, and the plans in it are not known any more: it is kept as ${kept}; branches and worktrees are as they were, and \`orchestrator doctor\` has what to do`;
-    notices.push({ text, untilMs: keptAtMs + DAMAGE_MS });
+    notices.push({ text, untilMs: keptAtMs + DAMAGE_MS, plans: null });
   }
   return notices;
 }

@@ -16,8 +16,8 @@ export function renderLogLine(event: StoredEvent): Line {
 export function renderChange(event: StoredEvent): Line | null {
   const { body, taskId, planId } = event;
   if (body.type === "task-state" && taskId !== null) {
-    // What can start at once is not news.
-    if (body.to === "ready" || body.to === "pending") return null;
+    // What can start at once is not news; that its attempt was cut off is.
+    if ((body.to === "ready" && body.from !== "running") || body.to === "pending") return null;
     return [styled(taskId, "bold"), " ", ...describeEvent(body)];
   }
   if (body.type === "question-asked" && taskId !== null) {

@@ -275,6 +275,21 @@ describe("where and from what", () => {
   });
 });
 
+test("S3: the engine is killed in the middle: the command goes on with the next one and tells why an agent began again", async () => {
+  const scene = open();
+  const plan = { name: "cut", tasks: [task("slow", `until test -e '${scene.folder}/go'; do sleep 0.1; done`)] };
+  const { result, says } = scene.start(["run", "-"], { input: JSON.stringify(plan) });
+  await says("slow running");
+  const { pid } = JSON.parse((await scene.run(["ps", "--json"])).stdout) as { pid: number };
+  process.kill(pid, "SIGKILL");
+  await says("slow ready: engine-crash: the engine ended while it ran");
+  // Told for as long as it concerns what is going on.
+  expect((await scene.run(["status"])).stdout).toContain("cut was interrupted");
+  scene.file("go", "");
+  expect((await result).code).toBe(0);
+  expect((await scene.run(["status"])).stdout).not.toContain("interrupted");
+});
+
 describe("R4: Ctrl-C", () => {
   test("once: no new starts, agents end, their work is kept, 130, and resume goes on", async () => {
     const scene = open();

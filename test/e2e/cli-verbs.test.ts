@@ -192,7 +192,12 @@ describe("the engine's life", () => {
     await detach({ name: "kept", tasks: [held("a")] });
     await untilState("kept/a", "running");
     const { pid } = await json<{ pid: number }>("ps");
-    expect((await scene.run(["stop"])).code).toBe(0);
+    const stopped = await scene.run(["stop"]);
+    expect(stopped.code).toBe(0);
+    // Or whoever stopped it to have an end begins it again by looking.
+    expect(stopped.stdout).toMatch(
+      /work is kept\.\nOpen: kept\. It goes on with the next command.*orchestrator pause kept/s,
+    );
     expect(isAlive(pid)).toBe(false);
     const again = await scene.run(["stop"]);
     expect([again.code, again.stdout]).toEqual([0, "No engine was running here.\n"]);

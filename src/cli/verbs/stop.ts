@@ -5,6 +5,7 @@ import { connectClient, type EngineClient } from "../../engine/client.ts";
 import { toAppError } from "../../engine/protocol.ts";
 import { readEngineFile, stateFolderOf } from "../../engine/state-folder.ts";
 import { AppError, hasCode } from "../../errors.ts";
+import { listed } from "../../notices.ts";
 import { findRepositoryFor } from "../engine-session.ts";
 import { EXIT } from "../exit-codes.ts";
 import type { VerbRunner } from "../verb.ts";
@@ -15,22 +16,39 @@ const LOOK_AGAIN_MS = 50;
 
 export const runStop: VerbRunner = async (invocation, terminal) => {
   const { commonDir, place } = findRepositoryFor(invocation.repo);
-  const wasRunning = await stopEngine(commonDir, place);
-  if (invocation.json) terminal.printJson({ stopped: wasRunning });
-  else
-    terminal.print(wasRunning ? "The engine and all it ran have ended; work is kept." : "No engine was running here.");
+  const stopped = await stopEngine(commonDir, place);
+  if (invocation.json) terminal.printJson({ stopped: stopped !== null, openPlans: stopped?.openPlans ?? [] });
+  else if (stopped === null) terminal.print("No engine was running here.");
+  else terminal.print(`The engine and all it ran have ended; work is kept.${whatGoesOn(stopped.openPlans)}`);
   return EXIT.succeeded;
 };
 
-/** False when none ran. Throws ENGINE_UNREACHABLE when it does not go. */
-export async function stopEngine(commonDir: string, place: string): Promise<boolean> {
+/** Who stops it to have an end of all work must know that looking at it begins the work again. */
+function whatGoesOn(openPlans: readonly string[]): string {
+  const [first] = openPlans;
+  if (first === undefined) return "";
+  const isOne = openPlans.length === 1;
+  return `
+Open: ${listed(openPlans)}. ${isOne ? "It goes" : "They go"} on with the next command that starts the engine, also \`orchestrator status\`;
+\`orchestrator pause ${isOne ? first : "PLAN"}\` or \`cancel\` before \`stop\` keeps ${isOne ? "it" : "one"} from that.`;
+}
+
+export interface StoppedEngine {
+  /** Plans that had not ended. */
+  readonly openPlans: readonly string[];
+}
+
+/** Null when none ran. Throws ENGINE_UNREACHABLE when it does not go. */
+export async function stopEngine(commonDir: string, place: string): Promise<StoppedEngine | null> {
+  let openPlans: readonly string[] = [];
   const pid = readEngineFile(stateFolderOf(commonDir).engineFile)?.pid ?? null;
   let client: EngineClient | null;
   try {
     client = await connect(commonDir, place);
-    if (client === null) return false;
+    if (client === null) return null;
     const result = await client.call("stop_engine", {});
     if (!result.ok && result.code !== "ENGINE_STOPPING") throw toAppError(result);
+    if (result.ok) openPlans = openPlansIn(result.structured);
     client.close();
   } catch (thrown) {
     // It answered, in words of another version: that proves that engine.json names a living engine.
@@ -38,7 +56,13 @@ export async function stopEngine(commonDir: string, place: string): Promise<bool
     process.kill(pid, "SIGTERM");
   }
   await untilGone(commonDir, place, pid);
-  return true;
+  return { openPlans };
+}
+
+/** An engine of an older version does not tell them. */
+function openPlansIn(answer: unknown): readonly string[] {
+  const { openPlans } = answer as { readonly openPlans?: readonly string[] };
+  return openPlans ?? [];
 }
 
 async function connect(commonDir: string, place: string): Promise<EngineClient | null> {

@@ -2,12 +2,14 @@
  * What is said to the agents of the real CLIs: in the middle of a turn, after it, after the task's end and after a
  * restart of the engine. What counts is what the model's request holds: the earlier conversation and what was said.
  */
-import { spawn, type ChildProcess } from "node:child_process";
-import { setTimeout as delay } from "node:timers/promises";
+import { spawn } from "node:child_process";
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 import { CLI_NAMES, type CliName, type ModelTurn } from "./support/models.ts";
-import { World } from "./support/world.ts";
+import { MODELS, World } from "./support/world.ts";
 import { until } from "../support/until.js";
 
 const PROGRAM = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -134,8 +136,25 @@ function claudeSettled(worktree: string): string {
   });
 }
 
+/** What Codex asks at its start, in its config: is the folder trusted, and does a newer model please. */
+function codexSettled(): string {
+  return `
+[projects."${world.repository}"]
+trust_level = "trusted"
+[notice.model_migrations]
+"${MODELS.codex}" = "gpt-6-sol"
+`;
+}
+
+interface Terminal {
+  readonly ended: Promise<number | null>;
+  shown(): string;
+  /** Puts the words where the screen takes them, and sends them once they stand there. */
+  say(words: string): Promise<void>;
+}
+
 /** A terminal that answers what screens ask of it, as far as they wait for the answer. */
-function openInTerminal(task: string): { readonly child: ChildProcess; readonly shown: () => string } {
+function openInTerminal(task: string): Terminal {
   const command = `stty cols 120 rows 40; exec '${process.execPath}' '${PROGRAM}' open ${task}`;
   const env = { ...world.environment(), TERM: "xterm-256color", SHELL: "/bin/sh", GOOSE_TELEMETRY_ENABLED: "false" };
   const child = spawn("script", ["-qec", command, "/dev/null"], { cwd: world.repository, env });
@@ -146,15 +165,32 @@ function openInTerminal(task: string): { readonly child: ChildProcess; readonly 
     if (chunk.includes("\u001b[6n")) child.stdin.write("\u001b[1;1R");
     if (chunk.includes("\u001b[c")) child.stdin.write("\u001b[?62;22c");
   });
-  return { child, shown: () => shown };
+  const more = (): string => JSON.stringify(shown.slice(-2_000));
+  return {
+    ended: new Promise<number | null>((resolve) => child.on("close", resolve)),
+    shown: () => shown,
+    say: async (words) => {
+      await until(
+        "the screen takes what is pasted",
+        () => shown.lastIndexOf(PASTE_ON) > shown.lastIndexOf(PASTE_OFF),
+        more,
+      );
+      // Pasted, not typed: then what comes in one piece is no guess, and Return is the key.
+      const before = shown.length;
+      child.stdin.write(`\u001b[200~${words}\u001b[201~`);
+      await until(
+        `the screen shows ${words}`,
+        () => stripVTControlCharacters(shown.slice(before)).includes(words),
+        more,
+      );
+      child.stdin.write("\r");
+    },
+  };
 }
 
-/** Typed, and then sent: screens take what comes in one piece for pasted. */
-async function type(child: ChildProcess, text: string): Promise<void> {
-  child.stdin?.write(text);
-  await delay(700);
-  child.stdin?.write("\r");
-}
+/** xterm's control sequences, "Bracketed Paste Mode". */
+const PASTE_ON = "\u001b[?2004h";
+const PASTE_OFF = "\u001b[?2004l";
 
 describe.skipIf(process.platform !== "linux").each(CLI_NAMES)("%s, opened by a person", (cli) => {
   test("what is typed goes to the model after what came before, and the agent goes on afterwards", async () => {
@@ -175,21 +211,15 @@ describe.skipIf(process.platform !== "linux").each(CLI_NAMES)("%s, opened by a p
       await until("it is paused", async () => (await world.task("talk/a")).state === "waiting");
       world.put("home/.claude.json", claudeSettled(worktree ?? ""));
     }
-    const { child, shown } = openInTerminal("talk/a");
-    const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+    if (cli === "codex") appendFileSync(join(world.home, ".codex/config.toml"), codexSettled());
+    const terminal = openInTerminal("talk/a");
     await until("it is paused", async () => (await world.task("talk/a")).state === "waiting");
     isHeld = false;
     const typed = (turn: ModelTurn): boolean => turn.everything.includes("TYPED-BY-HAND");
-    // A screen that is not ready yet passes over what is typed.
-    for (let tries = 0; tries < 8 && !model.turns.some(typed); tries += 1) {
-      await delay(2_000);
-      await type(child, "TYPED-BY-HAND");
-      await delay(1_000);
-    }
-    const turn = model.turns.find(typed);
-    expect(turn?.everything ?? shown().slice(-2_000)).toMatch(/FIRST-PROMPT[^]*TYPED-BY-HAND/);
-    await type(child, cli === "codex" ? "/quit" : "/exit");
-    expect(await ended, shown().slice(-2_000)).toBe(0);
+    await terminal.say("TYPED-BY-HAND");
+    expect((await model.waitForTurn(typed)).everything).toMatch(/FIRST-PROMPT[^]*TYPED-BY-HAND/);
+    await terminal.say(cli === "codex" ? "/quit" : "/exit");
+    expect(await terminal.ended, terminal.shown().slice(-2_000)).toBe(0);
     expect((await world.untilSettled(plan)).state, world.log()).toBe("succeeded");
     expect(model.turns.at(-1)?.everything).toMatch(/TYPED-BY-HAND[^]*A person worked in your worktree/);
   });

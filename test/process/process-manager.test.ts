@@ -4,9 +4,19 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { describeEnd, ProcessManager } from "../../src/process/process-manager.ts";
 import { readProcessTable } from "../../src/process/process-table.ts";
-import { openBench, pidIn, type Bench } from "./support.ts";
+import { ManualClock, openBench, pidIn, type Bench } from "./support.ts";
 import { isAlive, kill } from "../support/processes.js";
 import { until } from "../support/until.js";
+
+/** A clock that tells what it was asked to wait for. */
+class WatchedClock extends ManualClock {
+  readonly delaysMs: number[] = [];
+
+  override schedule(delayMs: number, callback: () => void): () => void {
+    this.delaysMs.push(delayMs);
+    return super.schedule(delayMs, callback);
+  }
+}
 
 let bench: Bench;
 beforeEach(() => {
@@ -89,23 +99,34 @@ describe("P1: stopping", () => {
   });
 
   it("has one grace for all of the tree: no second one, whoever of it takes how long", async () => {
-    const pidFile = join(bench.folder, "stray");
-    const graceMs = 4_000;
-    // A root that ends late in its grace, one that must be killed, and one that is gone at once; below each a process
-    // in a session of its own that ignores TERM and holds the output open.
+    const clock = new WatchedClock();
+    // A second one would go on long after this test.
+    const killGraceMs = 600_000;
+    const clocked = openBench({ clock });
+    const [go, pidFile] = ["go", "stray"].map((name) => join(clocked.folder, name));
+    // A root that ends at the end of its grace, and one that must be killed; below each a process in a session of its
+    // own that ignores TERM and holds the output open.
     const stray = `setsid sh -c "trap '' TERM; echo \\$\\$ > ${pidFile}-$1; while :; do sleep 0.1; done" &`;
-    const roots = ["trap 'sleep 3.2; exit' TERM", "trap '' TERM", "trap 'exit' TERM"];
-    const children = roots.map((root, index) => {
-      const script = `${stray.replace("$1", String(index))} ${root}; while :; do sleep 0.1; done`;
-      return bench.manager.start(bench.spec(script, { killGraceMs: graceMs }));
-    });
-    const strays = await Promise.all(children.map((_, index) => pidIn(`${pidFile}-${index}`)));
-    const startedMs = performance.now();
-    const reports = await bench.manager.stopAll("shutdown");
-    // With a grace of its own for what a root leaves behind, 1.8 at the least.
-    expect(performance.now() - startedMs).toBeLessThan(graceMs * 1.7);
-    expect(reports.map(({ straysKilled }) => straysKilled > 0)).toEqual([true, true, true]);
-    expect(strays.map(isAlive)).toEqual([false, false, false]);
+    const roots = [`trap 'while [ ! -e ${go} ]; do sleep 0.05; done; exit' TERM`, "trap '' TERM"];
+    try {
+      const children = roots.map((root, index) => {
+        const script = `${root}; ${stray.replace("$1", String(index))} while :; do sleep 0.1; done`;
+        return clocked.manager.start(clocked.spec(script, { killGraceMs }));
+      });
+      const strays = await Promise.all(children.map((_, index) => pidIn(`${pidFile}-${index}`)));
+      const stopped = clocked.manager.stopAll("shutdown");
+      await until("each has its grace", () => clock.delaysMs.filter((ms) => ms === killGraceMs).length === 2);
+      clock.jump(killGraceMs - 1);
+      writeFileSync(go ?? "", "");
+      await until("the one has ended within its grace", () => !isAlive(children[0]?.pid ?? 0));
+      expect(isAlive(children[1]?.pid ?? 0)).toBe(true);
+      clock.jump(1);
+      const reports = await stopped;
+      expect(reports.map(({ straysKilled }) => straysKilled > 0)).toEqual([true, true]);
+      expect(strays.map(isAlive)).toEqual([false, false]);
+    } finally {
+      await clocked.close();
+    }
   });
 
   it("asks what left its group together with the root, not after it", async () => {

@@ -2,7 +2,7 @@
 import { AppError } from "../errors.ts";
 import type { Board } from "./board.ts";
 import { noteMended, noteNewKey } from "./provider-gate.ts";
-import { passStep } from "./outcomes.ts";
+import { goToMerge, passStep } from "./outcomes.ts";
 import { candidatesOf } from "./provider-choice.ts";
 import { rootFailure, type PlanNode, type TaskNode } from "./node.ts";
 import { EMPTY_LEDGER, FIRST_TURN, taskKey, type TaskKey } from "./records.ts";
@@ -237,7 +237,7 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
   if (record.ledger.attempts === 0) record.nextTurn = FIRST_TURN;
   else if (record.stage === "work" && record.nextTurn.kind === "start") record.nextTurn = { kind: "again", note: null };
   const byDependencies = board.stateByDependencies(node);
-  if (record.stage === "merge") return board.move(node, "merging");
+  if (record.stage === "merge") return goToMerge(board, node);
   board.move(node, byDependencies, { step, cause: null, message: null });
 }
 

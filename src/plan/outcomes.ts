@@ -161,6 +161,12 @@ export function passStep(board: Board, node: TaskNode, hasChanges: boolean): voi
     return board.move(node, "succeeded", { cause: null, message: hasChanges ? "not merged, as the task asks" : null });
   }
   record.stage = "merge";
+  goToMerge(board, node);
+}
+
+/** Into the merge queue, or to a person where nothing is merged before they say so. */
+export function goToMerge(board: Board, node: TaskNode): void {
+  const { record } = node;
   if (record.spec.merge === "manual" && !record.isApproved) {
     const command = `orchestrator merge ${taskKey(record)}`;
     const message = "the task is to be merged by hand";

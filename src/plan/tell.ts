@@ -101,6 +101,7 @@ function callBack(board: Board, node: TaskNode): Told {
 function open(board: Board, node: TaskNode, nowMs: number): Told {
   const { record } = node;
   record.stage = "work";
+  record.isApproved = false;
   // Who is told something is who does the task, whichever step it had come to.
   goToStep(record, 0);
   controlTask(board, taskKey(record), "retry", nowMs);

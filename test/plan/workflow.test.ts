@@ -160,6 +160,35 @@ test("a proposal that was approved has not approved what it later changes", () =
   expect(node.record).toMatchObject({ state: "ready", isApproved: false });
 });
 
+describe("X3: what waits for a person's word lands only as it was let through", () => {
+  test("a task to be merged by hand that was cancelled and retried waits for its merge again", () => {
+    const board = new Board(settingsOf());
+    addPlan(board, "p", { a: { merge: "manual" } });
+    start(board);
+    succeed(board, "p/a", true);
+    controlTask(board, "p/a", "cancel", NOW_MS);
+    controlTask(board, "p/a", "retry", NOW_MS);
+    const { record } = board.node("p/a");
+    expect(record).toMatchObject({ state: "waiting", wait: { code: "manual-merge" } });
+    expect(explainTask(board, "p/a", NOW_MS).command).toBe("orchestrator merge p/a");
+    controlTask(board, "p/a", "merge", NOW_MS);
+    expect(record.state).toBe("merging");
+  });
+
+  test("what its agent does after it was told something more is asked about anew", () => {
+    const board = new Board(settingsOf());
+    addPlan(board, "p", { a: { merge: "manual" } });
+    start(board);
+    succeed(board, "p/a", true);
+    controlTask(board, "p/a", "merge", NOW_MS);
+    controlTask(board, "p/a", "cancel", NOW_MS);
+    expect(tellTask(board, "p/a", "do more", NOW_MS).type).toBe("opened");
+    start(board);
+    succeed(board, "p/a", true);
+    expect(board.node("p/a").record).toMatchObject({ wait: { code: "manual-merge" }, isApproved: false });
+  });
+});
+
 describe("what is said is heard before anything is merged", () => {
   test("what is said to a task whose last reject waits for a person opens it: an approval can't merge it unheard", () => {
     const { board, a } = boardWith({ ...THREE, maxRounds: 0 });

@@ -16,6 +16,7 @@ import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
 import { bookUse, roomFor, setAside } from "./budget-book.ts";
 import { emptyBook, type Book } from "./book.ts";
 import { blockerOf, shareAFile, type Overlap } from "./claim-book.ts";
+import { whatForbidsMerge } from "./merge-book.ts";
 import { admits, moveHealth } from "./provider-book.ts";
 
 export class BrokenPromise extends Error {
@@ -100,6 +101,8 @@ export class Account {
     running.set(key, { planId, provider });
     this.#checkBounds(key, plan.maxConcurrent);
     line.delete(key);
+    // Whatever somebody let through was another state of the work.
+    this.#book.letThrough.delete(key);
     holders.set(key, { target: plan.target, writes: task.spec.writes ?? [] });
     this.#spend(key, { attempts: this.spentBy(key).attempts + 1 });
   }
@@ -369,6 +372,8 @@ export class Account {
     const { done, arrived, merging } = this.#book;
     if (done.has(key) || arrived.has(key)) throw new BrokenPromise("once", `${key} is merged again`);
     this.#checkAllPassed(task, "is merged");
+    const forbidden = whatForbidsMerge(this.#book, task);
+    if (forbidden !== null) throw new BrokenPromise("let through", `${key} is merged, ${forbidden}`);
     const other = merging.get(target);
     if (other !== undefined) throw new BrokenPromise("once", `${key} is merged into ${target} beside ${other}`);
     merging.set(target, key);

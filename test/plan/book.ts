@@ -3,10 +3,11 @@ import type { Ledger, TaskKey } from "../../src/plan/records.ts";
 import type { Wait } from "../../src/plan/task-state.ts";
 import type { BudgetBook } from "./budget-book.ts";
 import type { ClaimBook } from "./claim-book.ts";
+import type { MergeBook } from "./merge-book.ts";
 import type { ProviderHealthBook } from "./provider-book.ts";
 
 /** Plain values, so that what was never committed can be taken back. */
-export interface Book extends ClaimBook, BudgetBook {
+export interface Book extends ClaimBook, BudgetBook, MergeBook {
   /** Tasks that the store tells as running, with whose slot each has. */
   running: Map<TaskKey, { readonly planId: string; readonly provider: string }>;
   /** Those of them whose agent was really started. */
@@ -50,5 +51,6 @@ export function emptyBook(): Book {
     used: new Map(),
     aside: new Map(),
     told: new Map(),
+    letThrough: new Set(),
   };
 }

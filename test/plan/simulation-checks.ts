@@ -34,6 +34,7 @@ function checkChain(world: World, task: TaskRecord): void {
 export function checkChange(world: World, { task, from, to, wait }: TaskChange, cause: Cause): void {
   const key = taskKey(task);
   if (to === "succeeded") checkHeard(world, key);
+  if (from === "succeeded" || from === "skipped") throw new BrokenPromise("once", `${key} was ${from} and is ${to}`);
   const broken = (why: string): BrokenPromise =>
     new BrokenPromise("apart", `${key} goes from ${from} to ${to}${wait === null ? "" : ` (${wait.code})`} ${why}`);
   if (to === "failed" && (cause.type !== "end" || cause.key !== key)) throw broken("without an end of its own");

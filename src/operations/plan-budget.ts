@@ -115,7 +115,9 @@ export function budgetWarnings(preview: BudgetPreview | null, settings: PlanSett
       `all steps once are expected to use ${expected}${known}: more than the budget, so some may wait for you to raise it`,
     );
   }
-  const consulted = roleFunds(settings).get(fundsKey(CONSULTATION, settings.roles["orchestrator"]?.provider ?? ""));
+  // Empty where no agent CLI is installed: there is nobody to be asked, whatever the budget.
+  const provider = settings.roles["orchestrator"]?.provider ?? "";
+  const consulted = provider === "" ? undefined : roleFunds(settings).get(fundsKey(CONSULTATION, provider));
   const isConsulted = settings.questions.route.includes("orchestrator") && consulted !== undefined;
   if (isConsulted && preview.limits.usd !== null && !consulted.isPriced && !consulted.isFree) {
     warnings.push(`the orchestrator role is not asked for answers under this budget: ${unpricedWords(consulted)}`);

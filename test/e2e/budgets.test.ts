@@ -302,6 +302,13 @@ describe("what is refused, before anything has happened", () => {
     expect(await repo.call("create_plan", { ...plan, name: "r", dryRun: true })).toMatchObject({ outcome: "checked" });
   });
 
+  test("where no agent CLI is installed nobody is named whose price is missing", async () => {
+    ground = new Ground();
+    repo = ground.main;
+    const plan = { tasks: [{ id: "a", agent: "command", prompt: "true" }], budget: { usd: 1 }, dryRun: true };
+    expect(JSON.stringify((await repo.call("create_plan", plan))["warnings"])).not.toContain("orchestrator role");
+  });
+
   test("a dry run tells what would be set aside for each role, and that it may not be enough", async () => {
     begin();
     claude.costs(0.5);

@@ -15,19 +15,11 @@ import {
 import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
 import { bookUse, roomFor, setAside } from "./budget-book.ts";
 import { emptyBook, type Book } from "./book.ts";
+import { BrokenPromise } from "./broken-promise.ts";
 import { blockerOf, shareAFile, type Overlap } from "./claim-book.ts";
 import { whatForbidsMerge } from "./merge-book.ts";
 import { admits, moveHealth } from "./provider-book.ts";
-
-export class BrokenPromise extends Error {
-  /** The promise's name, so that a smaller life that breaks the same one can be told from another bug. */
-  readonly promise: string;
-
-  constructor(promise: string, message: string, history: readonly string[] = []) {
-    super(`${promise}: ${message}${history.length === 0 ? "" : `\n  ${history.join("\n  ")}`}`);
-    this.promise = promise;
-  }
-}
+import { goTo, listOf, providerFor, ruleOut } from "./provider-lists.ts";
 
 /** What may change under a life, as the config of an engine may. */
 export interface Limits {
@@ -53,9 +45,6 @@ const WAITS_FREELY: ReadonlySet<FailureCause> = new Set([
   "spawn-failed",
   "invalid-request",
 ]);
-
-/** What a person must put right at one provider, while another may do. */
-const NEEDS_PERSON_THERE: ReadonlySet<string> = new Set(["auth", "billing", "spawn-failed"]);
 
 export class Account {
   readonly limits: Limits;
@@ -87,12 +76,12 @@ export class Account {
     if (done.has(key)) throw new BrokenPromise("once", `${key} was started again after it was finished`);
     if (this.#book.arrived.has(key)) throw new BrokenPromise("once", `${key} was started after it was merged`);
     this.#checkStep(task);
-    const chosen = this.#providerFor(task, nowMs);
+    const chosen = providerFor(this.#book, task, nowMs);
     if (chosen === undefined)
       throw new BrokenPromise("gate", `${key} was started on ${provider}, which lets nobody through`);
     if (provider !== chosen) throw new BrokenPromise("lists", `${key} runs on ${provider}, not ${chosen}`);
     if (this.admits(provider, nowMs) === "one") probes.set(provider, key);
-    this.#goTo(task, provider);
+    goTo(this.#book, task, provider);
     const room = roomFor(this.#book, task, plan.budget);
     if (room !== "fits")
       throw new BrokenPromise("budget", `${key} was started, and its plan's budget has ${room} room`);
@@ -127,7 +116,7 @@ export class Account {
     const key = taskKey(task);
     const { attempts } = this.spentBy(key);
     this.#spend(key, { attempts: attempts - 1 });
-    const goesElsewhere = code !== null && this.#ruleOut(task, code);
+    const goesElsewhere = code !== null && ruleOut(this.#book, task, code);
     if (attempts === 1 && (task.state === "waiting" || goesElsewhere)) this.#book.holders.delete(key);
     const isAsWanted = goesElsewhere ? task.state !== "waiting" : code === null || task.wait?.code === code;
     this.#mustBe(task, isAsWanted, "what never began");
@@ -171,7 +160,8 @@ export class Account {
     // Whether there is room for another attempt is asked before its start.
     if (cause === "budget") return this.#mustBe(task, task.state === "ready" && task.nextTurn.kind === "again", cause);
     if (cause === "usage-limit") this.#spend(key, { waits: spent.waits + 1 });
-    const goesElsewhere = cause === "usage-limit" ? this.#list(task).length > 1 : this.#ruleOut(task, cause);
+    const goesElsewhere =
+      cause === "usage-limit" ? listOf(this.#book, task).length > 1 : ruleOut(this.#book, task, cause);
     if (goesElsewhere) return this.#mustBe(task, task.state === "ready", `${cause} of one of its providers`);
     if (WAITS_FREELY.has(cause)) return this.#mustBe(task, task.wait?.code === cause, cause);
     if (cause === "cancelled") return this.#mustBe(task, task.state === "cancelled", cause);
@@ -205,70 +195,12 @@ export class Account {
   obstacleTo(task: TaskRecord, plan: Pick<PlanRecord, "paused" | "maxConcurrent" | "budget">, nowMs: number) {
     if (plan.paused) return "paused";
     if (this.limits.lack !== null) return "machine";
-    const provider = this.#providerFor(task, nowMs);
+    const provider = providerFor(this.#book, task, nowMs);
     if (provider === undefined) return "gate";
     if (this.runningIn(task.planId) >= plan.maxConcurrent) return "plan";
     if (this.runningOf(provider) >= (this.limits.providers.get(provider) ?? Infinity)) return "provider";
     if (roomFor(this.#book, task, plan.budget) === "not-yet") return "budget";
     return this.#book.running.size >= this.limits.agents ? "engine" : null;
-  }
-
-  // --- providers -----------------------------------------------------------------------------------------------------
-
-  /** A task that is new, or whose text is. */
-  learn(task: TaskRecord): void {
-    for (const [step, { provider, otherProviders = [] }] of task.workflow.steps.entries()) {
-      this.#book.lists.set(`${taskKey(task)} ${step}`, [provider, ...otherProviders]);
-    }
-  }
-
-  /** The providers that may serve the task at its step, those that need a person left out. */
-  candidatesOf(task: TaskRecord): readonly string[] {
-    const list = this.#list(task);
-    const left = list.filter((name) => !this.#book.ruledOut.get(taskKey(task))?.includes(name));
-    return list.length === 1 || left.length === 0 ? list.slice(0, 1) : left;
-  }
-
-  /** All that its step may run on; the last one's where each was passed. */
-  providersOf(task: TaskRecord): readonly string[] {
-    const key = taskKey(task);
-    const step = Math.min(this.passedBy(key), task.workflow.steps.length - 1);
-    return this.#book.lists.get(`${key} ${step}`) ?? [];
-  }
-
-  /** Somebody has acted: what was ruled out, or `only` that, may be tried again. */
-  letIn(key: TaskKey, only: string | null): void {
-    const { ruledOut } = this.#book;
-    ruledOut.set(key, only === null ? [] : (ruledOut.get(key) ?? []).filter((name) => name !== only));
-  }
-
-  /** The first that lets it through. */
-  #providerFor(task: TaskRecord, nowMs: number): string | undefined {
-    return this.candidatesOf(task).find((name) => {
-      const admitted = this.admits(name, nowMs);
-      return admitted === "all" || (admitted === "one" && !this.#book.probes.has(name));
-    });
-  }
-
-  /** Who went elsewhere stays there. */
-  #goTo(task: TaskRecord, provider: string): void {
-    const others = this.#list(task).filter((name) => name !== provider);
-    this.#book.lists.set(`${taskKey(task)} ${task.step}`, [provider, ...others]);
-  }
-
-  #list(task: TaskRecord): readonly string[] {
-    return this.#book.lists.get(`${taskKey(task)} ${task.step}`) ?? [];
-  }
-
-  /** True when another of its providers can serve it. */
-  #ruleOut(task: TaskRecord, code: string): boolean {
-    const list = this.#list(task);
-    const [current = ""] = list;
-    const key = taskKey(task);
-    const out = [...(this.#book.ruledOut.get(key) ?? []), current];
-    if (!NEEDS_PERSON_THERE.has(code) || list.every((name) => out.includes(name))) return false;
-    this.#book.ruledOut.set(key, out);
-    return true;
   }
 
   #checkBounds(key: TaskKey, maxConcurrent: number): void {

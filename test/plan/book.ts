@@ -4,10 +4,10 @@ import type { Wait } from "../../src/plan/task-state.ts";
 import type { BudgetBook } from "./budget-book.ts";
 import type { ClaimBook } from "./claim-book.ts";
 import type { MergeBook } from "./merge-book.ts";
-import type { ProviderHealthBook } from "./provider-book.ts";
+import type { ProviderListBook } from "./provider-lists.ts";
 
 /** Plain values, so that what was never committed can be taken back. */
-export interface Book extends ClaimBook, BudgetBook, MergeBook {
+export interface Book extends ClaimBook, BudgetBook, MergeBook, ProviderListBook {
   /** Tasks that the store tells as running, with whose slot each has. */
   running: Map<TaskKey, { readonly planId: string; readonly provider: string }>;
   /** Those of them whose agent was really started. */
@@ -24,11 +24,6 @@ export interface Book extends ClaimBook, BudgetBook, MergeBook {
   /** Tasks whose last reject waits for a person. */
   rejected: Set<TaskKey>;
   waits: Map<TaskKey, Wait>;
-  /** The providers of each step, the one it is with first. */
-  lists: Map<string, readonly string[]>;
-  /** Providers that can't serve a task before a person has acted. */
-  ruledOut: Map<TaskKey, readonly string[]>;
-  health: ProviderHealthBook;
 }
 
 export function emptyBook(): Book {

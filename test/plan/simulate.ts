@@ -4,7 +4,7 @@
  * world's own account, never against what the board believes. After the last step nothing bad happens any more, and
  * every plan must come to its end.
  */
-import { BrokenPromise } from "./account.ts";
+import { BrokenPromise } from "./broken-promise.ts";
 import { lifeOf, type Life } from "./life.ts";
 import { SeededRandom, seedOf } from "./seeded-random.ts";
 import {

@@ -4,7 +4,7 @@ import { changeBudget, reconsiderBudgets } from "../../src/plan/change-budget.ts
 import type { AttemptEnd } from "../../src/plan/outcomes.ts";
 import { taskKey, type Budget, type PlanRecord, type TaskRecord } from "../../src/plan/records.ts";
 import { stepOf } from "../../src/plan/workflow.ts";
-import { BrokenPromise } from "./account.ts";
+import { BrokenPromise } from "./broken-promise.ts";
 import { asideIn, bookUse, learnUse, roomFor, usedBy } from "./budget-book.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import type { World } from "./simulated-world.ts";

@@ -4,7 +4,7 @@ import { endAttempt, endMerge, noteHealth, type AttemptEnd, type MergeEnd } from
 import { isWaitingForAnswer, type QuestionFacts } from "../../src/plan/question.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
 import type { Wait, WaitCode } from "../../src/plan/task-state.ts";
-import { BrokenPromise } from "./account.ts";
+import { BrokenPromise } from "./broken-promise.ts";
 import { bookEnd } from "./provider-book.ts";
 import { bookTurn, reconsider } from "./simulated-budgets.ts";
 import { addProposals } from "./simulation-plans.ts";

@@ -13,8 +13,10 @@ import { handToPerson } from "../../src/plan/hand-over-to-person.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
 import { isEnded, type WaitCode } from "../../src/plan/task-state.ts";
 import { tellTask } from "../../src/plan/tell.ts";
-import { BrokenPromise, type Account } from "./account.ts";
+import type { Account } from "./account.ts";
+import { BrokenPromise } from "./broken-promise.ts";
 import { bookMended } from "./provider-book.ts";
+import { letIn, providersOf } from "./provider-lists.ts";
 import { raiseBudget } from "./simulated-budgets.ts";
 import { questionSettles } from "./simulated-events.ts";
 import { growPlan } from "./simulation-plans.ts";
@@ -96,8 +98,8 @@ function bookAction(
 
 /** A retry says that whatever could serve the task is well again. */
 function letAllIn(account: Account, record: TaskRecord, nowMs: number): void {
-  account.letIn(taskKey(record), null);
-  for (const provider of account.providersOf(record)) bookMended(account.book.health, provider, nowMs, false);
+  letIn(account.book, taskKey(record), null);
+  for (const provider of providersOf(account.book, record)) bookMended(account.book.health, provider, nowMs, false);
 }
 
 // --- what is said ------------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ export function keyComes(world: World): void {
   world.note(() => `  another key for ${provider} comes`);
   world.commit({ type: "people" }, () => {
     const woken = tryNewKey(board, (_, name) => name === provider, nowMs);
-    for (const key of woken) account.letIn(key, provider);
+    for (const key of woken) letIn(account.book, key, provider);
     if (woken.length > 0) bookMended(account.book.health, provider, nowMs, true);
   });
 }

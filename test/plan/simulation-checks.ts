@@ -5,7 +5,7 @@ import { standingOf } from "../../src/plan/explain.ts";
 import type { TaskChange } from "../../src/plan/journal.ts";
 import type { PlanNode, TaskNode } from "../../src/plan/node.ts";
 import { taskKey, type TaskKey, type TaskRecord, type TaskSpec } from "../../src/plan/records.ts";
-import { BrokenPromise } from "./account.ts";
+import { BrokenPromise } from "./broken-promise.ts";
 import { checkBudget, checkBudgetWait, isStillWithoutRoom } from "./simulated-budgets.ts";
 import type { Cause, World } from "./simulated-world.ts";
 

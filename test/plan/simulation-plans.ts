@@ -13,6 +13,7 @@ import {
 import { normalizeTask } from "../../src/plan/schema.ts";
 import { FILES_OF } from "./claim-book.ts";
 import type { Life, LifePlan, Trait } from "./life.ts";
+import { learn } from "./provider-lists.ts";
 import { SeededRandom } from "./seeded-random.ts";
 import { budgetOf } from "./simulated-budgets.ts";
 import type { SimulatedPlan, World } from "./simulated-world.ts";
@@ -58,7 +59,7 @@ export function makePlan(world: World, { id, seed, tasks: parts }: LifePlan): Si
 function makeTask(world: World, planId: string, { spec, workflow }: NewTask, proposedBy: string | null = null) {
   const task = newTask(planId, world.nextOrdinal, spec, workflow, proposedBy);
   world.nextOrdinal += 1;
-  world.account.learn(task);
+  learn(world.account.book, task);
   return task;
 }
 
@@ -198,7 +199,7 @@ function rewire(world: World, plan: SimulatedPlan): void {
       const provider = wanted.workflow.steps[0]?.provider ?? "";
       Object.assign(task, { spec: wanted.spec, workflow: wanted.workflow, step: 0, provider });
       world.account.startOver(taskKey(task));
-      world.account.learn(task);
+      learn(world.account.book, task);
       return true;
     },
     added,

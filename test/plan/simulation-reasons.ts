@@ -2,7 +2,8 @@
 import { explainTask, standingOf, type Explanation } from "../../src/plan/explain.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
 import { isEnded } from "../../src/plan/task-state.ts";
-import { BrokenPromise } from "./account.ts";
+import { BrokenPromise } from "./broken-promise.ts";
+import { candidatesOf } from "./provider-lists.ts";
 import type { World } from "./simulated-world.ts";
 
 /** After a look: for each task that does not run, `why` names what it waits for, and that is really so. */
@@ -45,7 +46,7 @@ function whatIsWrong(world: World, task: TaskRecord, why: Explanation): string |
       if (obstacle === "machine") return null;
       // All that is left ends by itself: a slot when who has it ends, a gate by time or by its probe.
       if (obstacle !== "gate") return account.book.running.size > 0 ? null : "nobody has a slot";
-      return why.untilMs !== null || account.candidatesOf(task).some((name) => account.book.probes.has(name))
+      return why.untilMs !== null || candidatesOf(account.book, task).some((name) => account.book.probes.has(name))
         ? null
         : "no time is told";
     }

@@ -1,27 +1,5 @@
-/** The variables git children get: a short list taken over, everything else left behind. */
-
-/** Taken over by name. No `GIT_*`: inside a hook of a linked worktree GIT_DIR is set, and a commit made elsewhere would land there. */
-const PASSED_NAMES: ReadonlySet<string> = new Set([
-  "PATH",
-  "HOME",
-  "USER",
-  "LOGNAME",
-  "SHELL",
-  "LANG",
-  "TZ",
-  "TMPDIR",
-  "ORCHESTRATOR_HOME",
-  "http_proxy",
-  "https_proxy",
-  "no_proxy",
-  "all_proxy",
-  "HTTP_PROXY",
-  "HTTPS_PROXY",
-  "NO_PROXY",
-  "ALL_PROXY",
-]);
-
-const PASSED_PREFIXES: readonly string[] = ["LC_", "XDG_"];
+/** The variables git children get: what describes the user and the machine, everything else left behind. */
+import { userEnvironment } from "../user-environment.ts";
 
 /** What a git command may be told by environment on top; the only `GIT_*` names that ever reach a child. */
 export const SET_BY_US = [
@@ -39,19 +17,12 @@ export const SET_BY_US = [
 export type GitVariables = { readonly [name in (typeof SET_BY_US)[number]]?: string };
 
 /**
- * The whole environment of one git child.
+ * The whole environment of one git child. No inherited `GIT_*`: inside a hook of a linked worktree GIT_DIR is set, and a
+ * commit made elsewhere would land there.
  *
  * LANGUAGE=C makes git speak English (GNU gettext ranks it above LC_ALL) without changing the user's character set,
  * which hooks and file names depend on.
  */
 export function gitEnvironment(inherited: NodeJS.ProcessEnv, variables: GitVariables): Record<string, string> {
-  const environment: Record<string, string> = {};
-  for (const [name, value] of Object.entries(inherited)) {
-    if (value !== undefined && isPassed(name)) environment[name] = value;
-  }
-  return { ...environment, LANGUAGE: "C", GIT_TERMINAL_PROMPT: "0", ...variables };
-}
-
-function isPassed(name: string): boolean {
-  return PASSED_NAMES.has(name) || PASSED_PREFIXES.some((prefix) => name.startsWith(prefix));
+  return { ...userEnvironment(inherited), LANGUAGE: "C", GIT_TERMINAL_PROMPT: "0", ...variables };
 }

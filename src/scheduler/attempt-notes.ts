@@ -6,6 +6,7 @@ import type { SessionTotals, TurnRequest } from "../agents/backend.ts";
 import type { TaskRecord } from "../plan/records.ts";
 import { isReview, sessionNameOf } from "../plan/workflow.ts";
 import type { ManagedProcess } from "../process/process-manager.ts";
+import { NOTHING_YET } from "../store/attempts.ts";
 import type { Prepared } from "./attempt-request.ts";
 import { noteCarried, type Mail } from "./mail.ts";
 import type { Parts } from "./parts.ts";
@@ -24,6 +25,7 @@ export function noteStart(parts: Parts, task: TaskRecord, prepared: Prepared, fa
   const { place, role, backend, provider } = prepared;
   const { attemptId, request, startedAtMs, mail } = facts;
   store.attempts.insert({
+    ...NOTHING_YET,
     id: attemptId,
     planId: task.planId,
     taskId: task.id,
@@ -33,27 +35,11 @@ export function noteStart(parts: Parts, task: TaskRecord, prepared: Prepared, fa
     provider: provider.name,
     kind: backend.kind,
     model: request.model,
-    state: "starting",
-    pid: null,
-    processStart: null,
     sessionId: request.session?.id ?? null,
     turnKind: task.nextTurn.kind,
     startedAtMs,
-    endedAtMs: null,
-    outcome: null,
-    cause: null,
-    message: null,
-    exitCode: null,
-    signal: null,
-    costUsd: null,
-    tokens: null,
     // Until its end is told: what a crash leaves open stays booked with it.
     booked: board.plan(task.planId).budget.reservedFor(task.id),
-    finalText: null,
-    denials: [],
-    straysKilled: 0,
-    report: null,
-    headSha: null,
   });
   noteCarried(parts, mail, attemptId);
   // What an earlier attempt reported as failed says nothing of this one.

@@ -35,16 +35,7 @@ export interface NewPlan {
 /** Stores a new plan and puts it on the board. Call inside `commit`. */
 export function insertPlan(parts: Parts, plan: NewPlan): PlanRecord {
   const { store, clock } = parts;
-  const record: PlanRecord = {
-    id: plan.id,
-    name: plan.name,
-    goal: plan.goal,
-    target: plan.target,
-    maxConcurrent: plan.maxConcurrent,
-    budget: plan.budget,
-    createdAtMs: clock.nowMs(),
-    paused: plan.isPaused,
-  };
+  const record = recordOf(plan, clock.nowMs());
   store.plans.insert({
     ...record,
     endedAtMs: null,
@@ -64,6 +55,11 @@ export function insertPlan(parts: Parts, plan: NewPlan): PlanRecord {
   });
   addPlan(parts, record, tasks);
   return record;
+}
+
+function recordOf(plan: NewPlan, createdAtMs: number): PlanRecord {
+  const { id, name, goal, target, maxConcurrent, budget, isPaused } = plan;
+  return { id, name, goal, target, maxConcurrent, budget, createdAtMs, paused: isPaused };
 }
 
 /** What a plan submitted again under its name means for the tasks that are there. */
@@ -151,16 +147,7 @@ export function replacePlan(parts: Parts, plan: NewPlan, continuation: Continuat
   for (const id of fresh) {
     if (stored.has(id)) store.tasks.setWork(plan.id, id, { report: null, verifyOutput: null, endedAtMs: null });
   }
-  const record: PlanRecord = {
-    id: plan.id,
-    name: plan.name,
-    goal: plan.goal,
-    target: plan.target,
-    maxConcurrent: plan.maxConcurrent,
-    budget: plan.budget,
-    createdAtMs: old.createdAtMs,
-    paused: plan.isPaused,
-  };
+  const record = recordOf(plan, old.createdAtMs);
   // With nothing to run no task changes its state, and nothing would tell that it ended again.
   const endedAtMs = fresh.size === 0 ? (old.endedAtMs ?? parts.clock.nowMs()) : null;
   store.plans.update(plan.id, { ...record, text: plan.text, config: plan.settings, endedAtMs, file: plan.file });

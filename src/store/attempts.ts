@@ -62,6 +62,26 @@ export interface AttemptRow {
   readonly headSha: string | null;
 }
 
+/** What is still to come of an attempt when its row is written. */
+export const NOTHING_YET = {
+  state: "starting",
+  pid: null,
+  processStart: null,
+  endedAtMs: null,
+  outcome: null,
+  cause: null,
+  message: null,
+  exitCode: null,
+  signal: null,
+  costUsd: null,
+  tokens: null,
+  finalText: null,
+  denials: [],
+  straysKilled: 0,
+  report: null,
+  headSha: null,
+} as const satisfies Partial<AttemptRow>;
+
 const COLUMNS: Columns<AttemptRow> = {
   id: text("id"),
   planId: text("plan_id"),

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { systemClock, type Clock } from "../../src/clock.ts";
 import { newTask, singleStep, type TaskRecord, type TaskSpec } from "../../src/plan/records.ts";
-import type { AttemptRow } from "../../src/store/attempts.ts";
+import { NOTHING_YET, type AttemptRow } from "../../src/store/attempts.ts";
 import type { PlanRow } from "../../src/store/plans.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 
@@ -83,35 +83,20 @@ export function sampleAttempt(
   changes: Partial<AttemptRow> = {},
 ): AttemptRow {
   return {
+    ...NOTHING_YET,
     id,
     planId,
     taskId,
     number: 1,
     step: 0,
-    report: null,
-    headSha: null,
     role: "coder",
     provider: "claude",
     kind: "claude",
     model: null,
-    state: "starting",
-    pid: null,
-    processStart: null,
     sessionId: null,
     turnKind: "start",
     startedAtMs: 1_700_000_000_000,
-    endedAtMs: null,
-    outcome: null,
-    cause: null,
-    message: null,
-    exitCode: null,
-    signal: null,
-    costUsd: null,
-    tokens: null,
     booked: { usd: 0, tokens: 0, minutes: 0 },
-    finalText: null,
-    denials: [],
-    straysKilled: 0,
     ...changes,
   };
 }

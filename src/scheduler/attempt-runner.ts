@@ -2,45 +2,41 @@
  * One attempt at a task, from its worktree to its end. Answers how it ended and what is to be written with that end;
  * the caller writes both in one transaction. Never throws for what the world does: that is an end.
  *
- * The order of the effects is the recovery's map: (1) the worktree, which can be made again; (2) the attempt's row,
- * before a process exists; (3) the process, found again by the mark in its environment; (4) its pid in the row; (5) the
- * end. What dies in between is decided by `recover.ts`.
+ * The order of the effects is the recovery's map: (1) the worktree (`prepare-attempt.ts`), which can be made again;
+ * (2) the attempt's row, before a process exists; (3) the process, found again by the mark in its environment; (4) its
+ * pid in the row; (5) the end. What dies in between is decided by `recover.ts`.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { hideSecrets } from "../agents/hide-secrets.ts";
 import { crashPoint } from "../crash-point.ts";
-import type { AgentEvent, ResolvedProvider, TurnCommand, TurnReader, TurnRequest } from "../agents/backend.ts";
-import { AppError, hasCode, messageOf } from "../errors.ts";
+import type { AgentEvent, TurnCommand, TurnReader, TurnRequest } from "../agents/backend.ts";
+import { AppError, messageOf } from "../errors.ts";
 import { DECOMPOSE_TASK } from "../plan/decomposition.ts";
 import type { AttemptEnd } from "../plan/outcomes.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
-import { isReview, stepOf } from "../plan/workflow.ts";
+import { isReview } from "../plan/workflow.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
 import type { ExitReport, ManagedProcess, StopReason } from "../process/process-manager.ts";
 import { endOf, failure, stoppedBy, writeBrokenEnd, writeEnd, type Ended } from "./attempt-end.ts";
 import { AttemptHistory } from "./attempt-history.ts";
 import { noteRunning, noteSession, noteStart } from "./attempt-notes.ts";
-import { environmentFor, requestFor, taskVariables, type Prepared } from "./attempt-request.ts";
+import { requestFor, taskVariables, type Prepared } from "./attempt-request.ts";
 import { finishWork } from "./finish-work.ts";
 import { followUpVariables } from "./follow-up-variables.ts";
 import { markDelivered, undeliveredMail, type Mail } from "./mail.ts";
 import { OpenTurn } from "./open-turn.ts";
 import { descriptorWait, machineWait } from "./machine-wait.ts";
 import type { Commit, Parts } from "./parts.ts";
-import { clearAfterCut, judge, leavesNothing, stepFactsOf, stepFiles } from "./review.ts";
-import type { ProviderSettings } from "./settings.ts";
-import { askedInstead, questionWait } from "./question-wait.ts";
+import { prepareAttempt, type Preparing } from "./prepare-attempt.ts";
+import { judge, stepFiles } from "./review.ts";
+import { askedInstead } from "./question-wait.ts";
 import { OpenTools, watchForStall } from "./stall-watch.ts";
 import { takeDecomposition } from "./take-decomposition.ts";
-import { openWorktree } from "./task-place.ts";
-import { excludeVariables, setUpWorktree } from "./worktree-setup.ts";
+import { excludeVariables } from "./worktree-setup.ts";
 
-interface LiveAttempt {
+interface LiveAttempt extends Preparing {
   readonly id: string;
-  readonly slot: number;
-  process: ManagedProcess | null;
-  stopReason: StopReason | null;
   /** Its agent has ended; what it did is being committed. */
   isFinishing: boolean;
   /** The conversation it goes on with. */
@@ -124,7 +120,7 @@ export class AttemptRunner {
     };
     this.#live.set(key, live);
     try {
-      const prepared = await this.#prepare(task, live);
+      const prepared = await prepareAttempt(this.#parts, this.#desk, task, live);
       if (!("place" in prepared)) return { end: prepared, write: () => {} };
       if (live.stopReason !== null) return { end: stoppedBy(live.stopReason), write: () => {} };
       return await this.#turn(task, live, prepared);
@@ -152,62 +148,6 @@ export class AttemptRunner {
     let slot = 0;
     while (taken.has(slot)) slot += 1;
     return slot;
-  }
-
-  /** Everything that can be refused before the attempt counts. */
-  async #prepare(task: TaskRecord, live: LiveAttempt): Promise<Prepared | AttemptEnd> {
-    const key = taskKey(task);
-    const settings = this.#parts.settingsOf(task.planId);
-    const role = settings.roles[stepOf(task).agent];
-    const providerSettings = settings.providers[task.provider];
-    if (role === undefined || providerSettings === undefined) {
-      throw new AppError("INTERNAL", `the pinned config of ${key} lacks its role or provider`);
-    }
-    // However it came here (resumed, retried, after a restart): without the answer it would only ask again.
-    const unanswered = questionWait(this.#desk, task);
-    if (unanswered !== null) return { type: "not-started", wait: unanswered };
-    const missing = this.#missingVariable(providerSettings);
-    if (missing !== null) {
-      const message = `provider ${providerSettings.name} needs the variable ${missing}, which no client has brought`;
-      const command = `${missing}=… orchestrator retry ${key}`;
-      return { type: "not-started", wait: { code: "auth", message, command, untilMs: null } };
-    }
-    const backend = this.#parts.backend(providerSettings.kind);
-    let provider: ResolvedProvider;
-    try {
-      provider = await backend.locate(providerSettings, environmentFor(this.#parts, providerSettings)["PATH"] ?? "");
-    } catch (thrown) {
-      if (!hasCode(thrown, "AGENT_CLI_MISSING")) throw thrown;
-      const command = `orchestrator retry ${key}`;
-      return { type: "not-started", wait: { code: "spawn-failed", message: thrown.message, command, untilMs: null } };
-    }
-    const wait = descriptorWait(this.#parts);
-    if (wait !== null) return { type: "not-started", wait };
-    const place = await openWorktree(this.#parts, task, { isRepeatable: !backend.hasSessions && !isReview(task) });
-    if (place.type === "wait") return { type: "not-started", wait: place.wait };
-    if (place.type === "failed") return failure("worktree-failed", place.message, null);
-    if (leavesNothing(role, backend)) await clearAfterCut(this.#parts, task, place.place);
-    crashPoint("attempt-worktree-made");
-    const variables = taskVariables(task, live.slot);
-    const problem = await setUpWorktree(this.#parts, task, place.place, settings, variables, (child) => {
-      live.process = child;
-      if (live.stopReason !== null) void child.stop(live.stopReason);
-    });
-    live.process = null;
-    if (live.stopReason !== null) return stoppedBy(live.stopReason);
-    const lack = problem === null ? null : machineWait(this.#parts, problem);
-    if (lack !== null) return { type: "not-started", wait: lack };
-    if (problem !== null) return failure("worktree-failed", problem, null);
-    crashPoint("attempt-worktree-set-up");
-    const step = await stepFactsOf(this.#parts, task, place.place);
-    return { place: place.place, role, settings, providerSettings, provider, backend, slot: live.slot, step };
-  }
-
-  /** A variable named outright in `passEnv` that nobody brought; patterns are optional by nature. */
-  #missingVariable(provider: ProviderSettings): string | null {
-    const names = provider.passEnv.filter((name) => !name.endsWith("*"));
-    const brought = this.#parts.providerEnvironment(names);
-    return names.find((name) => brought[name] === undefined && provider.env[name] === undefined) ?? null;
   }
 
   async #turn(task: TaskRecord, live: LiveAttempt, prepared: Prepared): Promise<Ended<AttemptEnd>> {

@@ -56,6 +56,8 @@ export class Scheduler {
   readonly #endedPlans = new Map<string, boolean>();
   #isStopping = false;
   #isFatal = false;
+  /** The board gave what changed to a transaction that is not committed yet. */
+  #isWriting = false;
 
   constructor(parts: Parts) {
     this.parts = parts;
@@ -162,9 +164,11 @@ export class Scheduler {
       });
     } catch (thrown) {
       // What was refused before the board changed left nothing to write; anything else means memory and file differ.
-      if (this.#board.takeChanges().length > 0 || this.#board.takeTouched().length > 0) this.#fail(thrown);
+      const isAhead = this.#isWriting || this.#board.takeChanges().length > 0 || this.#board.takeTouched().length > 0;
+      if (isAhead) this.#fail(thrown);
       throw thrown;
     }
+    this.#isWriting = false;
     this.look();
     return result;
   }
@@ -219,6 +223,7 @@ export class Scheduler {
       this.#fail(thrown);
       return;
     }
+    this.#isWriting = false;
     crashPoint("decisions-written");
     for (const decision of decisions) this.#carryOut(decision);
     this.#nextLook.at(this.#board.nextWakeMs(clock.nowMs()));
@@ -315,7 +320,9 @@ export class Scheduler {
   #write(): void {
     const { store } = this.parts;
     const planIds = new Set<string>();
-    for (const change of this.#board.takeChanges()) {
+    const changes = this.#board.takeChanges();
+    if (changes.length > 0) this.#isWriting = true;
+    for (const change of changes) {
       const { task, from, to, wait, cause, message } = change;
       planIds.add(task.planId);
       // A person gave it up: no end of an attempt or a merge comes after this. Not now, within the transaction.
@@ -331,7 +338,9 @@ export class Scheduler {
         body: { type: "task-state", from, to, wait, cause, message },
       });
     }
-    store.tasks.saveMany(this.#board.takeTouched());
+    const touched = this.#board.takeTouched();
+    if (touched.length > 0) this.#isWriting = true;
+    store.tasks.saveMany(touched);
     for (const health of this.#board.takeChangedProviders()) {
       store.providers.save(health);
       store.events.append(providerEvent(health));

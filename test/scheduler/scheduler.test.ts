@@ -2,6 +2,7 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { identityOf, isAlive } from "../../src/process/process-table.ts";
+import { AppError } from "../../src/errors.ts";
 import { controlTask } from "../../src/plan/controls.ts";
 import type { PlanSettings } from "../../src/scheduler/settings.ts";
 import { ROLE, SETTINGS, World } from "./world.ts";
@@ -287,4 +288,27 @@ test("nothing can move while all wait for one that waits for a person, though a 
   world.scheduler.commit(() => controlTask(world.parts.board, "stuck/a", "merge", Date.now()));
   expect(world.scheduler.canMove()).toBe(true);
   expect(await world.settled("stuck")).toBe("succeeded");
+});
+
+test("S1: a change that could not be stored, whatever step of storing it failed, ends the scheduler; one refused before does not", async () => {
+  await world.start();
+  world.submit("p", [{ id: "a", prompt: "true", merge: "manual" }]);
+  const { store, board } = world.parts;
+  const transaction = store.transaction;
+  const pause = (): void => world.scheduler.commit(() => controlTask(board, "p/a", "pause", Date.now()));
+  store.transaction = () => {
+    throw new AppError("STATE_UNUSABLE", "held by another program");
+  };
+  expect(pause).toThrow("held by another program");
+  expect(world.fatal).toEqual([]);
+  // As a disk that is full does at COMMIT: all was written by then.
+  store.transaction = (work) =>
+    transaction(() => {
+      work();
+      throw new AppError("STATE_UNUSABLE", "the disk is full");
+    });
+  expect(pause).toThrow("the disk is full");
+  store.transaction = transaction;
+  expect(world.fatal).toEqual([expect.objectContaining({ message: "the disk is full" })]);
+  expect(() => world.scheduler.commit(() => {})).toThrow("could not be stored");
 });

@@ -1,4 +1,5 @@
 /** Which environment variables go where: what an engine is started with, and what a client gives it later. */
+import { existsSync } from "node:fs";
 import { userEnvironment } from "../user-environment.ts";
 
 /** Marks engines and what starts them, so that a hunt for an attempt's strays spares them. */
@@ -15,6 +16,17 @@ export function engineEnvironment(
   repositoryHash: string,
 ): Record<string, string> {
   return { ...userEnvironment(source), [ENGINE_MARK]: repositoryHash };
+}
+
+/**
+ * Forgets a TMPDIR that is gone; answers it. An engine outlives the shell that had it made for itself (`nix-shell`, a
+ * job of a batch system), and its children would fail at the first temporary file.
+ */
+export function forgetLostTemporaryFolder(environment: NodeJS.ProcessEnv): string | null {
+  const folder = environment["TMPDIR"];
+  if (folder === undefined || existsSync(folder)) return null;
+  delete environment["TMPDIR"];
+  return folder;
 }
 
 /** Never passed on, whatever a pattern asks for: they would make a task's process look like another's. */

@@ -137,7 +137,7 @@ function makePipes(): { readonly stdout: Pipe; readonly stderr: Pipe } | null {
   let folder: string | null = null;
   const opened: Pipe[] = [];
   try {
-    folder = mkdtempSync(join(tmpdir(), "orchestrator-pipe-"));
+    folder = makePipeFolder();
     const [out, error] = [join(folder, "out"), join(folder, "err")];
     if (spawnSync("mkfifo", ["-m", "600", out, error], { stdio: "ignore" }).status !== 0) return null;
     const stdout = openPipe(out);
@@ -152,6 +152,16 @@ function makePipes(): { readonly stdout: Pipe; readonly stderr: Pipe } | null {
     return null;
   } finally {
     if (folder !== null) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A folder for temporary files that was one of somebody's who has gone since is gone with him. */
+function makePipeFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), "orchestrator-pipe-"));
+  } catch (thrown) {
+    if (tmpdir() === "/tmp") throw thrown;
+    return mkdtempSync("/tmp/orchestrator-pipe-");
   }
 }
 

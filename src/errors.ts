@@ -40,6 +40,7 @@ export const ERROR_CODES = {
   ENGINE_STOPPING: "the engine is shutting down and takes no new work",
   NOT_ALLOWED: "a satellite asked for what only an operator may do",
   STATE_UNUSABLE: "the state folder or file can't be used: read-only, on a network file system, damaged or newer",
+  MACHINE_LIMIT: "the machine has no room, descriptors, processes or memory left for what was asked",
   NATIVE_MODULE_MISSING: "better-sqlite3 has no compiled part on this machine",
   USAGE: "the command line is wrong",
   NOT_SUPPORTED: "what was asked for can't be done on this platform or with this backend",

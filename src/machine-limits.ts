@@ -17,7 +17,7 @@ const LIMITS: readonly MachineLimit[] = [
     codes: ["ENOSPC", "EDQUOT", "SQLITE_FULL"],
     // git tells no cause when a file of a checkout could not be written whole.
     words: /No space left on device|Disk quota exceeded|\bENOSPC\b|\bEDQUOT\b|unable to write (?:file|new.index file)/i,
-    told: "the disk is full: free some space",
+    told: "the disk is full (or has no room for more files: `df -i`): free some space",
   },
   {
     codes: ["EROFS"],

@@ -50,6 +50,7 @@ export const EXIT_OF_ERROR: Readonly<Partial<Record<ErrorCode, ExitCode>>> = {
   ENGINE_STOPPING: EXIT.cannotRun,
   NOT_ALLOWED: EXIT.cannotRun,
   STATE_UNUSABLE: EXIT.cannotRun,
+  MACHINE_LIMIT: EXIT.cannotRun,
   NATIVE_MODULE_MISSING: EXIT.cannotRun,
   USAGE: EXIT.usage,
   NOT_SUPPORTED: EXIT.usage,

@@ -11,6 +11,7 @@ import {
   readSync,
   statSync,
   truncateSync,
+  writeSync,
 } from "node:fs";
 import { systemIds } from "../ids.ts";
 import type { EngineLog } from "./engine-host.ts";
@@ -37,7 +38,7 @@ export function openEngineLog(path: string, maxBytes = MAX_LOG_BYTES): EngineLog
     try {
       appendFileSync(path, line, { mode: 0o600 });
     } catch {
-      return;
+      if (!writeToOpenLog(path, line)) return;
     }
     unchecked += line.length;
     if (unchecked > Math.min(CHECK_EVERY_BYTES, maxBytes)) rotate();
@@ -51,6 +52,17 @@ export function openEngineLog(path: string, maxBytes = MAX_LOG_BYTES): EngineLog
     },
     rotate,
   };
+}
+
+/** An engine's standard error is its log: with no descriptor left to open it, and just then, it is to be heard. */
+function writeToOpenLog(path: string, line: string): boolean {
+  try {
+    if (fstatSync(2).ino !== statSync(path).ino) return false;
+    writeSync(2, line);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The last lines of a log, safe for a terminal; empty when there are none. */

@@ -6,7 +6,8 @@
 import { closeSync, writeSync } from "node:fs";
 import { Socket } from "node:net";
 import { parseArgs } from "node:util";
-import { runEngine, toStartFailure, type RunningEngine } from "./server.ts";
+import { runEngine, type RunningEngine } from "./server.ts";
+import { toStartFailure } from "./start-failure.ts";
 import { catchStopSignals } from "./stop-signals.ts";
 import { readPackageVersion } from "./version.ts";
 

@@ -7,14 +7,14 @@ import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { crashPoint } from "../crash-point.ts";
-import { AppError, messageOf } from "../errors.ts";
-import { machineLimitOf } from "../machine-limits.ts";
+import { AppError } from "../errors.ts";
 import type { OperationResult } from "../operations/operation.ts";
 import { identityOf } from "../process/process-table.ts";
 import { loadEngineCode, type EngineCode } from "./engine-code.ts";
 import type { EngineHost, EngineLog } from "./engine-host.ts";
 import { openEngineLog } from "./engine-log.ts";
 import { EngineSocket } from "./engine-socket.ts";
+import { forgetLostTemporaryFolder } from "./environment.ts";
 import { tryEngineLock, type EngineLock } from "./lock.ts";
 import { HELLO_TIMEOUT_MS, PROTOCOL, type Goodbye } from "./protocol.ts";
 import { mainWorktreeOf } from "./repository-paths.ts";
@@ -351,6 +351,8 @@ class Engine implements RunningEngine {
       this.log.write("The socket's file is gone; listening again");
       void this.#socket.listenAgain().catch((thrown: unknown) => this.log.error("Listening again failed", thrown));
     }
+    const lost = forgetLostTemporaryFolder(process.env);
+    if (lost !== null) this.log.write(`TMPDIR (${lost}) is gone; what is started from now on has the system's own`);
     this.#noteOpenPlans();
     if (this.#pendingVersion !== null) this.#lookAtPendingRestart(this.#pendingVersion);
     const nowMs = performance.now();
@@ -381,13 +383,4 @@ class Engine implements RunningEngine {
 
 function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** What a failed start is told as. */
-export function toStartFailure(thrown: unknown): { code: string; message: string; details: Record<string, unknown> } {
-  if (thrown instanceof AppError) return { code: thrown.code, message: thrown.message, details: { ...thrown.details } };
-  const limit = machineLimitOf(thrown);
-  const remedy = limit === null ? "" : ` — ${limit}`;
-  const code = limit === null ? "ENGINE_UNREACHABLE" : "STATE_UNUSABLE";
-  return { code, message: `The engine could not start: ${messageOf(thrown)}${remedy}`, details: {} };
 }

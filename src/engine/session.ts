@@ -1,6 +1,7 @@
 /** One client's connection, from its hello to its end. Whatever a client sends or fails to send, only its session ends. */
 import type { Socket } from "node:net";
 import { messageOf } from "../errors.ts";
+import { machineLimitOf } from "../machine-limits.ts";
 import type { ServeMcp } from "../mcp/server.ts";
 import type { Caller, OperationCall, OperationResult } from "../operations/operation.ts";
 import type { EngineHost, EngineLog } from "./engine-host.ts";
@@ -64,7 +65,9 @@ export function openSession(socket: Socket, engine: SessionEngine): Session {
   socket.once("close", () => engine.closed(session));
   void serveClient(session, channel, engine, state).catch((thrown: unknown) => {
     const id = engine.log.error("A client's session failed", thrown);
-    refuse(channel, "INTERNAL", `Internal error ${id}; engine.log has more.`);
+    const limit = machineLimitOf(thrown);
+    if (limit !== null) refuse(channel, "MACHINE_LIMIT", `The engine can't serve you now: ${limit}.`);
+    else refuse(channel, "INTERNAL", `Internal error ${id}; engine.log has more.`);
   });
   return session;
 }

@@ -7,6 +7,7 @@ import { AppError } from "../errors.ts";
 import { engineEnvironment } from "./environment.ts";
 import { isFields, parseFields, type WireError } from "./protocol.ts";
 import { LEAST_DESCRIPTORS, mostDescriptors } from "./descriptors.ts";
+import { toStartFailure } from "./start-failure.ts";
 import { ensureStateFolder } from "./state-folder.ts";
 
 /** What an engine that was just started tells the one who started it, over descriptor 3: one JSON line, then nothing. */
@@ -46,9 +47,7 @@ export async function startEngine(commonDir: string, environment: NodeJS.Process
   } catch (thrown) {
     // An engine that had nothing stored took the folder away with it: look again.
     if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return { outcome: "begun" };
-    const { code, message, details } =
-      thrown instanceof AppError ? thrown : { code: "STATE_UNUSABLE", message: String(thrown), details: {} };
-    return { outcome: "failed", error: { code, message, details } };
+    return { outcome: "failed", error: toStartFailure(thrown) };
   } finally {
     if (logFile !== null) closeSync(logFile);
     if (claim !== null) rmSync(claim, { force: true });
@@ -90,9 +89,7 @@ export async function startOwnEngine(commonDir: string, environment: NodeJS.Proc
 function hearReport(child: ChildProcess): Promise<StartReport> {
   return new Promise((resolve) => {
     let text = "";
-    child.on("error", (error) =>
-      resolve({ outcome: "failed", error: { code: "ENGINE_UNREACHABLE", message: error.message, details: {} } }),
-    );
+    child.on("error", (error) => resolve({ outcome: "failed", error: toStartFailure(error) }));
     const pipe = child.stdio[3] as Socket;
     pipe.setEncoding("utf8");
     pipe.on("data", (chunk: string) => {

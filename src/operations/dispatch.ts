@@ -7,6 +7,7 @@ import { crashPoint } from "../crash-point.ts";
 import type { App } from "../app.ts";
 import { AppError, messageOf } from "../errors.ts";
 import { describeInvalid } from "../invalid-input.ts";
+import { machineLimitOf } from "../machine-limits.ts";
 import { nearestName } from "../nearest-name.ts";
 import { OPERATIONS } from "./list.ts";
 import type { ActingCall, Operation, OperationCall, OperationResult } from "./operation.ts";
@@ -128,6 +129,11 @@ function failureOf(app: App, name: string, thrown: unknown): OperationResult {
   app.parts.log("error", `internal error ${id} in ${name}: ${messageOf(thrown)}`, {
     stack: thrown instanceof Error ? thrown.stack : null,
   });
+  const limit = machineLimitOf(thrown);
+  if (limit !== null) {
+    const message = `${name} could not be carried out: ${limit} (${messageOf(thrown)}). Call again then`;
+    return { ok: false, code: "MACHINE_LIMIT", message, details: {} };
+  }
   const message = `internal error ${id}: this is a bug; engine.log has it under that id`;
   return { ok: false, code: "INTERNAL", message, details: { id } };
 }

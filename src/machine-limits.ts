@@ -36,7 +36,8 @@ const LIMITS: readonly MachineLimit[] = [
   },
   {
     codes: [],
-    words: /fork: (?:retry: )?Resource temporarily unavailable|unable to (?:fork|create thread)|spawn\S* EAGAIN/i,
+    words:
+      /fork: (?:retry: )?Resource temporarily unavailable|cannot fork\(\)|unable to (?:fork|create thread)|\bspawn\S*(?: .{1,300})? EAGAIN\b/i,
     told: "no more processes may be started: end some, or raise `ulimit -u`",
   },
 ];

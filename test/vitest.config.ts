@@ -7,6 +7,7 @@ const MUTATIONS = "test/plan/mutations.test.ts";
 const FAULTS = [
   "clock",
   "leaves-nothing",
+  "limits-midway",
   "lost-state",
   "machine-limits",
   "moved-repository",

@@ -2,8 +2,18 @@
  * Faults of a machine that tests can have: a small file system that fills, one that can be read only, few descriptors.
  * Small file systems need root (`mount -t tmpfs`); where they can't be had, `canMount` says so and those tests are skipped.
  */
-import { execFile, execFileSync, spawn } from "node:child_process";
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmdirSync, statfsSync, writeSync } from "node:fs";
+import { execFile, execFileSync, spawn, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -14,9 +24,10 @@ export class SmallDisk {
   readonly folder: string;
   readonly #ballast: string;
 
-  constructor(folder: string, kilobytes: number) {
+  /** `files`: how many it takes at most. */
+  constructor(folder: string, kilobytes: number, files = 0) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    mount("-t", "tmpfs", "-o", `size=${kilobytes}k,mode=700`, "none", folder);
+    mount("-t", "tmpfs", "-o", `size=${kilobytes}k,nr_inodes=${files},mode=700`, "none", folder);
     this.folder = folder;
     this.#ballast = join(folder, "ballast of the test");
   }
@@ -37,9 +48,19 @@ export class SmallDisk {
     }
   }
 
+  /** No file more can be made on it, though there is room for bytes. */
+  fillWithFiles(): void {
+    mkdirSync(this.#ballast);
+    try {
+      for (let count = 0; ; count += 1) closeSync(openSync(join(this.#ballast, `${count}`), "w"));
+    } catch (thrown) {
+      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOSPC")) throw thrown;
+    }
+  }
+
   /** Room again. */
   free(): void {
-    execFileSync("rm", ["-f", this.#ballast]);
+    execFileSync("rm", ["-rf", this.#ballast]);
   }
 
   setReadOnly(isReadOnly: boolean): void {
@@ -67,6 +88,77 @@ export const canMount: boolean = (() => {
     rmdirSync(folder);
   }
 })();
+
+/** A file system of its own that an error of its disk makes read-only while files on it are open for writing. */
+export class FailingDisk {
+  readonly folder: string;
+  readonly #image: string;
+
+  constructor(folder: string, image: string) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    this.folder = folder;
+    this.#image = image;
+    execFileSync("truncate", ["-s", "32M", image]);
+    execFileSync("mkfs.ext4", ["-q", "-F", image], { stdio: "pipe" });
+    mount("-o", "loop", image, folder);
+    chmodSync(folder, 0o700);
+  }
+
+  /** From now on each write is refused (EROFS). */
+  fail(): void {
+    mount("-o", "remount,abort", this.folder);
+  }
+
+  /** A disk that was mended: what was on it is there again. */
+  mend(): void {
+    execFileSync("umount", [this.folder], { stdio: "pipe" });
+    // Exit code 1: errors were corrected.
+    spawnSync("fsck.ext4", ["-p", this.#image]);
+    mount("-o", "loop", this.#image, this.folder);
+  }
+
+  remove(): void {
+    execFileSync("umount", ["-l", this.folder], { stdio: "pipe" });
+    rmSync(this.#image);
+  }
+}
+
+export const canFailDisks: boolean =
+  canMount &&
+  canMake(() => {
+    const place = mkdtempSync(join(tmpdir(), "orchestrator-mount-"));
+    try {
+      new FailingDisk(join(place, "disk"), join(place, "image")).remove();
+    } finally {
+      rmSync(place, { recursive: true, force: true });
+    }
+  });
+
+/** Sets how many files or processes the living process may have from now on, as `ulimit` would have; as that user. */
+export function setLimit(pid: number, what: "nofile" | "nproc", most: number, uid = 0): void {
+  const command = ["prlimit", "--pid", String(pid), `--${what}=${most}:`];
+  if (uid === 0) execFileSync("prlimit", command.slice(1));
+  else execFileSync("setpriv", [...asUser(uid), ...command]);
+}
+
+/** Words of `setpriv` that make a program run as that user. */
+export function asUser(uid: number): string[] {
+  return [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+}
+
+export const canBeOthers: boolean =
+  process.platform === "linux" &&
+  process.getuid?.() === 0 &&
+  canMake(() => execFileSync("setpriv", [...asUser(54_321), "true"], { stdio: "pipe" }));
+
+function canMake(attempt: () => void): boolean {
+  try {
+    attempt();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 export interface Ran {
   readonly code: number;

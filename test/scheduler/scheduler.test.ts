@@ -294,7 +294,7 @@ test("S1: a change that could not be stored, whatever step of storing it failed,
   await world.start();
   world.submit("p", [{ id: "a", prompt: "true", merge: "manual" }]);
   const { store, board } = world.parts;
-  const transaction = store.transaction;
+  const transaction = store.transaction.bind(store);
   const pause = (): void => world.scheduler.commit(() => controlTask(board, "p/a", "pause", Date.now()));
   store.transaction = () => {
     throw new AppError("STATE_UNUSABLE", "held by another program");

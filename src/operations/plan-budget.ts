@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { AppError } from "../errors.ts";
-import { BUDGET_UNITS, fundsKey, NOTHING_USED, PlanBudget, type Amounts } from "../plan/budget.ts";
+import { BUDGET_UNITS, fundsKey, NOTHING_USED, plus, PlanBudget, type Amounts } from "../plan/budget.ts";
 import { amountWords, unpricedWords } from "../plan/budget-words.ts";
 import { changeBudget } from "../plan/change-budget.ts";
 import type { PlanNode } from "../plan/node.ts";
@@ -91,11 +91,7 @@ export function budgetPreview(
   for (const task of tasks) {
     for (const { agent, provider } of workflowOf(settings, task).steps) {
       const need = budget.need({ role: agent, provider, timeoutMinutes: task.timeoutMinutes }, uses);
-      once = {
-        usd: once.usd + need.usd,
-        tokens: once.tokens + need.tokens,
-        minutes: once.minutes + need.minutes,
-      };
+      once = plus(once, need);
       const { count } = uses.expected(budget.fundsOf({ role: agent, provider }).useKey);
       if (!reserves.has(agent)) reserves.set(agent, { agent, ...need, knownFrom: count });
     }

@@ -216,7 +216,7 @@ export function bookedWith(told: KnownAmounts, reserved: Amounts): Amounts {
   };
 }
 
-function plus(left: Amounts, right: Amounts): Amounts {
+export function plus(left: Amounts, right: Amounts): Amounts {
   return {
     usd: left.usd + right.usd,
     tokens: left.tokens + right.tokens,

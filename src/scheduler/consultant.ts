@@ -57,6 +57,7 @@ export class Consultant {
   #underWay: Promise<void> | null = null;
   #planId: string | null = null;
   #child: ManagedProcess | null = null;
+  #hasBegun = false;
   #isStopped = false;
 
   constructor(parts: Parts, desk: QuestionDesk, commit: Commit) {
@@ -64,7 +65,7 @@ export class Consultant {
     this.#desk = desk;
     this.#commit = commit;
     parts.store.onCommit((events) => {
-      if (events.some(({ body }) => body.type === "question-routed" && body.stage === "orchestrator")) this.look();
+      if (events.some(({ body }) => body.type === "question-routed" && body.stage === "orchestrator")) this.#look();
       else if (events.some(({ body }) => body.type.startsWith("question-"))) this.#endWhenAnswered();
     });
   }
@@ -75,9 +76,15 @@ export class Consultant {
     return role !== CONSULTED_ROLE && found !== undefined && found.provider.kind !== "command";
   }
 
+  /** Questions are asked from now on, those that wait already first. Before, the keys that its CLI needs may be lacking. */
+  begin(): void {
+    this.#hasBegun = true;
+    this.#look();
+  }
+
   /** Begins a turn when one is wanted and none is under way. */
-  look(): void {
-    if (this.#underWay !== null || this.#isStopped) return;
+  #look(): void {
+    if (this.#underWay !== null || !this.#hasBegun || this.#isStopped) return;
     // Not within the transaction that told of the question; all that are asked in this moment go into one turn.
     this.#underWay = new Promise<void>((done) => setImmediate(done))
       .then(() => this.#consult())
@@ -90,7 +97,7 @@ export class Consultant {
       .finally(() => {
         this.#underWay = null;
         this.#planId = null;
-        if (this.#waiting().length > 0) this.look();
+        if (this.#waiting().length > 0) this.#look();
       });
   }
 

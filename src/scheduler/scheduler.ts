@@ -108,7 +108,7 @@ export class Scheduler {
    */
   letGo(): void {
     if (!this.#nextLook.letGo()) return;
-    this.#consultant.look();
+    this.#consultant.begin();
     this.look();
   }
 

@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as immediate } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { identityOf, isAlive } from "../../src/process/process-table.ts";
 import { AppError } from "../../src/errors.ts";
@@ -216,6 +217,35 @@ test("S3: what was cut off goes on with the first client and its keys, however l
   expect(world.states("held")).toEqual({ a: "ready" });
   world.scheduler.letGo();
   expect(await world.settled("held")).toBe("succeeded");
+});
+
+test("a question whose time is over at the start is put to the orchestrator role with the first client's keys only", async () => {
+  const settings = settingsWithSilentAgent(world, 60_000);
+  const roles = { ...settings.roles, orchestrator: { name: "orchestrator", ...ROLE, provider: "silent" } };
+  await world.start();
+  world.settings = { ...settings, roles };
+  world.submit("asks", [{ id: "a", prompt: "exit 1" }]);
+  expect(await world.settled("asks")).toBe("failed");
+  const [attempt] = world.parts.store.attempts.listByTask("asks", "a");
+  const { id } = world.parts.store.questions.insert({
+    ...{ planId: "asks", taskId: "a", attemptId: attempt?.id ?? "", role: "coder", text: "Which?", options: [] },
+    ...{ context: null, sameness: "which?", requestKey: null, state: "open", isParked: true, askedAtMs: 1 },
+    ...{ stage: "parent", stageUntilMs: 1, answer: null, answeredBy: null, answeredAtMs: null },
+    ...{ carriedBy: null, isDelivered: false },
+  });
+  await world.stop();
+  await world.start({ settings: { ...settings, roles }, firstClientWithinMs: 600_000 });
+  const untilStage = async (stage: string): Promise<void> => {
+    const end = performance.now() + 30_000;
+    while (world.parts.store.questions.get(id)?.stage !== stage && performance.now() < end) await immediate();
+    expect(world.parts.store.questions.get(id)?.stage).toBe(stage);
+  };
+  await untilStage("orchestrator");
+  // A turn begins right after what told of the question, and this one, of a plan that has ended, is over at once.
+  for (let turn = 0; turn < 10; turn += 1) await immediate();
+  await untilStage("orchestrator");
+  world.scheduler.letGo();
+  await untilStage("human");
 });
 
 test("R4: stopping ends a check of a merge too, and the merge goes on at the next start", async () => {

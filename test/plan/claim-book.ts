@@ -14,6 +14,22 @@ export interface ClaimBook {
 
 export type Overlap = (left: readonly string[], right: readonly string[]) => boolean;
 
+/** All whom `task` has to wait for: those who asked before, and holders. */
+export function blockersOf(
+  { holders, line }: ClaimBook,
+  task: TaskRecord,
+  target: string,
+  overlaps: Overlap,
+): TaskKey[] {
+  const key = taskKey(task);
+  const wanted = task.spec.writes ?? [];
+  const before = [...line.keys()].slice(0, Math.max(0, [...line.keys()].indexOf(key)));
+  const claims = [...before.map((other) => [other, line.get(other)] as const), ...holders];
+  return claims.flatMap(([other, claim]) =>
+    claim !== undefined && other !== key && claim.target === target && overlaps(claim.writes, wanted) ? [other] : [],
+  );
+}
+
 /** Whom `task` has to wait for: one who asked before, or a holder; undefined when nobody. */
 export function blockerOf(
   { holders, line }: ClaimBook,

@@ -1,5 +1,6 @@
 /** The promises of the board, broken one at a time: `mutations.test.ts` puts each into a copy of the sources. */
 import { BUDGET_MUTANTS } from "./budget-mutants.ts";
+import { TOLD_MUTANTS } from "./told-mutants.ts";
 
 export interface Mutant {
   /** What is no longer so. */
@@ -769,4 +770,5 @@ export const MUTANTS: readonly Mutant[] = [
     promises: ["why"],
   },
   ...BUDGET_MUTANTS,
+  ...TOLD_MUTANTS,
 ];

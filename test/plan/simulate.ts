@@ -34,6 +34,7 @@ import { World } from "./simulated-world.ts";
 import { checkAfterLook, checkAllHeard, checkCounts, checkStates, checkStored } from "./simulation-checks.ts";
 import { describeTask, makePlan, planIsEdited } from "./simulation-plans.ts";
 import { checkReasons } from "./simulation-reasons.ts";
+import { checkTold } from "./simulation-told.ts";
 
 export interface SimulationResult {
   /** Steps that were lived, with those of the kind end. */
@@ -122,7 +123,8 @@ function look(world: World): void {
   checkAfterLook(world, before);
   if (world.random.chance(0.1)) checkReasons(world);
   if (world.random.chance(0.06)) checkStored(world);
-  if (world.random.chance(0.1)) checkCounts(world);
+  if (world.random.chance(0.04)) checkCounts(world);
+  if (world.random.chance(0.04)) checkTold(world);
 }
 
 function something(world: World): void {

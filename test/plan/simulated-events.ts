@@ -8,6 +8,7 @@ import { BrokenPromise } from "./broken-promise.ts";
 import { bookEnd } from "./provider-book.ts";
 import { bookTurn, reconsider } from "./simulated-budgets.ts";
 import { addProposals } from "./simulation-plans.ts";
+import { checkWaitAfter } from "./simulation-told.ts";
 import type { QuestionRow } from "./simulated-store.ts";
 import type { World } from "./simulated-world.ts";
 
@@ -39,6 +40,7 @@ function endAgent(world: World, key: TaskKey): void {
     account.endAgent(key);
     world.stopping.delete(key);
     bookMeaning(world, record, end, wish, hasMail);
+    checkWaitAfter(world, record, end);
   });
   // In the transaction of the end; a death in between is one before it.
   if (end.type === "succeeded" && !world.isKind && random.chance(0.08)) addProposals(world, record);

@@ -1,8 +1,10 @@
 /** Every stop has a reason (DESIGN 3.12): what `why` says of a task is true, and leads to something that can be done. */
+import { claimsOverlap } from "../../src/plan/claims.ts";
 import { explainTask, standingOf, type Explanation } from "../../src/plan/explain.ts";
 import { taskKey, type TaskKey, type TaskRecord } from "../../src/plan/records.ts";
 import { isEnded } from "../../src/plan/task-state.ts";
 import { BrokenPromise } from "./broken-promise.ts";
+import { blockersOf } from "./claim-book.ts";
 import { candidatesOf } from "./provider-lists.ts";
 import type { World } from "./simulated-world.ts";
 
@@ -55,6 +57,11 @@ function whatIsWrong(world: World, task: TaskRecord, why: Explanation): string |
       if (account.limits.lack !== null && why.code === "machine") return null;
       return account.book.merging.has(plan.target) ? null : "nothing is being merged";
     case "waiting":
+      if (why.code === "lock") {
+        const blockers = blockersOf(account.book, task, plan.target, claimsOverlap);
+        const wrong = why.waitsFor.find((key) => !blockers.includes(key));
+        if (wrong !== undefined) return `${wrong} is in nobody's way`;
+      }
       return whatIsWrongWithWait(task, why);
     default:
       return null;

@@ -228,10 +228,25 @@ test("a question whose time is over at the start is put to the orchestrator role
   expect(await world.settled("asks")).toBe("failed");
   const [attempt] = world.parts.store.attempts.listByTask("asks", "a");
   const { id } = world.parts.store.questions.insert({
-    ...{ planId: "asks", taskId: "a", attemptId: attempt?.id ?? "", role: "coder", text: "Which?", options: [] },
-    ...{ context: null, sameness: "which?", requestKey: null, state: "open", isParked: true, askedAtMs: 1 },
-    ...{ stage: "parent", stageUntilMs: 1, answer: null, answeredBy: null, answeredAtMs: null },
-    ...{ carriedBy: null, isDelivered: false },
+    planId: "asks",
+    taskId: "a",
+    attemptId: attempt?.id ?? "",
+    role: "coder",
+    text: "Which?",
+    options: [],
+    context: null,
+    sameness: "which?",
+    requestKey: null,
+    state: "open",
+    isParked: true,
+    askedAtMs: 1,
+    stage: "parent",
+    stageUntilMs: 1,
+    answer: null,
+    answeredBy: null,
+    answeredAtMs: null,
+    carriedBy: null,
+    isDelivered: false,
   });
   await world.stop();
   await world.start({ settings: { ...settings, roles }, firstClientWithinMs: 600_000 });

@@ -34,8 +34,8 @@ export async function finishWork(
   const { end } = judgement;
   const nothing = { end, write: () => {} };
   if (end.type === "failed" && goesOn(end.cause)) return nothing;
-  if (end.type === "asked" || end.type === "not-started" || (end.type === "stopped" && task.wish === "pause"))
-    return nothing;
+  if (end.type === "asked" || end.type === "not-started") return nothing;
+  if (end.type === "stopped" && task.wish === "pause" && !isPlanPaused(parts, task)) return nothing;
   try {
     const settled = await settleWithRoom(parts, task, prepared, { attemptId, end, isStopping });
     if (settled === null) return { end: { type: "interrupted" }, write: () => {} };
@@ -79,6 +79,11 @@ export async function finishWork(
     if (end.type !== "succeeded") return nothing;
     return { end: { ...noResult, cause: "worktree-failed", message: messageOf(thrown) }, write: () => {} };
   }
+}
+
+/** A Ctrl-C in `run` too: it may rest for weeks, and who comes back looks for the work in git. */
+function isPlanPaused({ board }: Parts, { planId }: TaskRecord): boolean {
+  return board.plan(planId).record.paused;
 }
 
 interface SettleFacts {

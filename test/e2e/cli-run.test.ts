@@ -297,21 +297,21 @@ describe("R4: Ctrl-C", () => {
     const plan = {
       name: "long",
       tasks: [
-        task("slow", `test -e '${go}' || sleep 60; echo done > slow.txt`),
+        task(
+          "slow",
+          `echo half > half.txt; test -e '${go}' || { touch '${go}-soon'; sleep 60; }; echo done > slow.txt`,
+        ),
         task("next", "echo n > next.txt", { dependsOn: ["slow"] }),
       ],
     };
     const { child, result, says } = scene.start(["run", "-"], { input: JSON.stringify(plan) });
     await says("slow running");
-    await until(
-      "its process is in the list",
-      async () =>
-        (JSON.parse((await scene.run(["ps", "--json"])).stdout) as { processes: unknown[] }).processes.length === 1,
-    );
+    await until("it has begun its work", () => existsSync(`${go}-soon`));
     child.kill("SIGINT");
     const { code, stdout } = await result;
     expect(code).toBe(130);
     expect(stdout).toContain("orchestrator resume long");
+    expect(scene.git("show", "orchestrator/long/slow:half.txt")).toBe("half\n");
     expect(JSON.parse((await scene.run(["ps", "--json"])).stdout)).toMatchObject({ running: true, processes: [] });
     scene.file("go", "");
     expect((await scene.run(["resume", "long"])).code).toBe(0);

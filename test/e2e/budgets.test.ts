@@ -23,8 +23,8 @@ const coders = (...ids: readonly string[]): Task[] =>
   ids.map((id) => ({ id, agent: "coder", prompt: `do ${id}`, writes: [id] }));
 
 async function cli(...words: readonly string[]): Promise<{ code: number; output: string }> {
-  const { code, out, err } = await runCli(repo, words);
-  return { code, output: out + err };
+  const { code, stdout, stderr } = await runCli(repo, words);
+  return { code, output: stdout + stderr };
 }
 
 async function whyOf(task: string): Promise<NonNullable<Awaited<ReturnType<Repo["task"]>>["why"]>> {
@@ -212,9 +212,12 @@ describe("S1, S3: a budget over restarts", () => {
     repo.closeClients();
     await repo.killEngine();
     expect((await repo.plan("p")).budget).toMatchObject({ used: { usd: 2 }, reserved: { usd: 0 } });
+    // Paused, for what is set aside for an agent that is killed at work would count too.
+    await repo.control("pause", { plan: "p" });
     await repo.call("update_plan", { plan: "p", budget: { usd: 3 } });
     repo.closeClients();
     await repo.killEngine();
+    await repo.control("resume", { plan: "p" });
     expect(await repo.settled("p")).toBe("succeeded");
     expect((await repo.plan("p")).budget).toMatchObject({ limits: { usd: 3 }, used: { usd: 3 } });
     expect(claude.turns()).toHaveLength(3);

@@ -1,9 +1,9 @@
 /** DESIGN 9: what `orchestrator doctor` finds, and that looking changes nothing. */
-import { execFile } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { DIST, Ground } from "./engine-support.ts";
+import { Ground } from "./engine-support.ts";
+import { runCli, type CliOptions } from "./run-cli.ts";
 
 let ground: Ground;
 
@@ -27,15 +27,10 @@ interface Diagnosis {
   readonly findings: readonly Finding[];
 }
 
-function doctor(options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): Promise<Diagnosis> {
-  const cwd = options.cwd ?? ground.main.path;
-  const env = { ...ground.environment, PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, ...options.env };
-  return new Promise((resolve) => {
-    execFile(process.execPath, [join(DIST, "cli", "main.js"), "doctor", "--json"], { cwd, env }, (error, stdout) => {
-      const { findings } = JSON.parse(stdout) as Diagnosis;
-      resolve({ code: typeof error?.code === "number" ? error.code : 0, findings });
-    });
-  });
+async function doctor({ env, ...options }: CliOptions = {}): Promise<Diagnosis> {
+  const PATH = `${dirname(process.execPath)}:/usr/bin:/bin`;
+  const ran = await runCli(ground.main, ["doctor", "--json"], { ...options, env: { PATH, ...env } });
+  return { code: ran.code, findings: (JSON.parse(ran.stdout) as Diagnosis).findings };
 }
 
 function finding({ findings }: Diagnosis, check: string): Finding | undefined {

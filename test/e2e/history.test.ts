@@ -36,8 +36,8 @@ test("S2: an agent that is killed with its engine as soon as it runs has its pro
   const second = history.filter(({ attempt }) => attempt === 2);
   expect(second.map(({ kind }) => kind)).toEqual(["prompt", "text", "note"]);
   expect(second[0]?.text).toContain("You were interrupted");
-  const { out } = await runCli(repo, ["logs", "p/a", "--turns"]);
-  expect(out).toMatch(/attempt 1 \(claude\): failed[^]*PROMPT-A[^]*the engine ended[^]*attempt 2[^]*succeeded/);
+  const { stdout } = await runCli(repo, ["logs", "p/a", "--turns"]);
+  expect(stdout).toMatch(/attempt 1 \(claude\): failed[^]*PROMPT-A[^]*the engine ended[^]*attempt 2[^]*succeeded/);
 });
 
 test("11: a key that an agent prints is named instead of repeated in all that is stored and told of it", async () => {
@@ -76,15 +76,15 @@ test("S2: what the orchestrator role was asked and answered is read back as the 
   expect(await repo.settled("p")).toBe("succeeded");
   await repo.killEngine();
   repo.closeClients();
-  const { code, out } = await runCli(repo, ["logs", "p", "--turns"]);
+  const { code, stdout } = await runCli(repo, ["logs", "p", "--turns"]);
   expect(code).toBe(0);
-  expect(out).toMatch(
+  expect(stdout).toMatch(
     /turn 1 \(claude\): answered, 5 tokens in [^]*\[prompt\][^]*WHICH-COLOUR\?[^]*\[text\][^]*GREEN[^]*\[note\]/,
   );
   const { turns } = await repo.call("read_log", { plan: "p", turns: true, before: 3, limit: 1 });
   expect(turns).toMatchObject([{ id: 2, kind: "text" }]);
   await repo.submit("quiet", [{ id: "a", prompt: "true" }]);
-  expect((await runCli(repo, ["logs", "quiet", "--turns"])).out).toContain("PLAN/TASK");
-  expect(await runCli(repo, ["logs", "quiet", "--turns", "--json"])).toMatchObject({ code: 0, out: "" });
+  expect((await runCli(repo, ["logs", "quiet", "--turns"])).stdout).toContain("PLAN/TASK");
+  expect(await runCli(repo, ["logs", "quiet", "--turns", "--json"])).toMatchObject({ code: 0, stdout: "" });
   expect(await runCli(repo, ["logs", "--turns"])).toMatchObject({ code: 2 });
 });

@@ -13,10 +13,10 @@ import {
   canFailDisks,
   canMount,
   FailingDisk,
-  orchestrator,
   setLimit,
   SmallDisk,
 } from "./machine-faults.ts";
+import { runCli } from "./run-cli.ts";
 
 let ground: Ground;
 let repo: Repo;
@@ -94,16 +94,16 @@ test.skipIf(!canMount)("the folder for temporary files full: agents run and merg
   disk.fill();
   open("a", "b");
   await expectAllDone(engine);
-  expect((await orchestrator(repo, ["doctor"])).stdout).toMatch(/room +the disk of temporary files/);
+  expect((await runCli(repo, ["doctor"])).stdout).toMatch(/room +the disk of temporary files/);
 });
 
 test("an attempt's folder removed while its agent runs: its work is merged, and what it said is in its history", async () => {
   const engine = await started();
   rmSync(join(repo.stateDir, "attempts"), { recursive: true });
-  expect((await orchestrator(repo, ["logs", "p/a"])).code).toBe(0);
+  expect((await runCli(repo, ["logs", "p/a"])).code).toBe(0);
   open("a", "b");
   await expectAllDone(engine);
-  const turns = await orchestrator(repo, ["logs", "p/a", "--turns"]);
+  const turns = await runCli(repo, ["logs", "p/a", "--turns"]);
   expect(turns).toMatchObject({ code: 0, stdout: expect.stringContaining("said") });
   expect(await callTool(repo, "task_status", { task: "p/a", include: ["output"] })).toMatchObject({ isError: false });
 });
@@ -114,7 +114,7 @@ test("S3: all attempts' folders removed and the engine killed: the next one goes
   rmSync(join(repo.stateDir, "attempts"), { recursive: true });
   repo.closeClients();
   open("a", "b");
-  expect((await orchestrator(repo, ["status"])).stdout).toContain("p was interrupted");
+  expect((await runCli(repo, ["status"])).stdout).toContain("p was interrupted");
   await expectAllDone(repo.enginePid(), ["a", "a", "b"]);
 });
 
@@ -124,7 +124,7 @@ describe.skipIf(process.platform !== "linux")("limits that are reached in the mi
     setLimit(engine, "nofile", readdirSync(`/proc/${engine}/fd`).length - 2);
     open("a", "b");
     await until("it is logged, also without a descriptor", () => /EMFILE|[Tt]oo many/.test(repo.log()));
-    const refused = await orchestrator(repo, ["status"]);
+    const refused = await runCli(repo, ["status"]);
     expect(refused).toMatchObject({ code: 3, stderr: expect.stringMatching(/too many files are open.*ulimit -n/) });
     setLimit(engine, "nofile", 1024);
     repo.closeClients();
@@ -142,7 +142,7 @@ describe.skipIf(process.platform !== "linux")("limits that are reached in the mi
       execFileSync("chown", ["-R", `${uid}:${uid}`, ground.folder]);
       // Root has no such limit.
       const shell = `exec setpriv ${asUser(uid).join(" ")} "$@";`;
-      const ran = await orchestrator(repo, ["run", join(ground.folder, "plan.json"), "--detach"], { shell });
+      const ran = await runCli(repo, ["run", join(ground.folder, "plan.json"), "--detach"], { shell });
       expect(ran).toMatchObject({ code: 0 });
       await untilStarted("a");
       const engine = repo.enginePid();
@@ -154,9 +154,9 @@ describe.skipIf(process.platform !== "linux")("limits that are reached in the mi
         () => repo.log(),
       );
       expect(repo.log()).toMatch(/no more processes may be started/);
-      expect((await orchestrator(repo, ["status"], { shell })).stdout).toMatch(/a +running/);
+      expect((await runCli(repo, ["status"], { shell })).stdout).toMatch(/a +running/);
       setLimit(engine, "nproc", 4096, uid);
-      expect((await orchestrator(repo, ["status", "p", "--watch"], { shell })).code).toBe(0);
+      expect((await runCli(repo, ["status", "p", "--watch"], { shell })).code).toBe(0);
       expect(ground.trace("starts")).toEqual(["a", "b"]);
       expect(repo.enginePid()).toBe(engine);
     },
@@ -170,7 +170,7 @@ describe.skipIf(!canMount)("no room for files, only for bytes", () => {
     disk.fillWithFiles();
     open("a", "b");
     await until("the engine holds", async () => ((await repo.status({})).notices ?? []).length > 0);
-    const status = await orchestrator(repo, ["status"]);
+    const status = await runCli(repo, ["status"]);
     expect(status).toMatchObject({ code: 0, stdout: expect.stringMatching(/no room for more files.*df -i/) });
     disk.free();
     await expectAllDone(engine);
@@ -179,11 +179,9 @@ describe.skipIf(!canMount)("no room for files, only for bytes", () => {
   test("at an engine's start: exit 3 with what to do, and nothing is left behind", async () => {
     const disk = onDisk(repo.stateDir, () => new SmallDisk(repo.stateDir, 40_000, 300));
     disk.fillWithFiles();
-    const ran = await orchestrator(repo, ["status"]);
+    const ran = await runCli(repo, ["status"]);
     expect(ran).toMatchObject({ code: 3, stderr: expect.stringMatching(/could not start: .*disk is full.*df -i/) });
-    expect((await orchestrator(repo, ["doctor"])).stdout).toMatch(
-      /room +the disk of the state has no room for more files/,
-    );
+    expect((await runCli(repo, ["doctor"])).stdout).toMatch(/room +the disk of the state has no room for more files/);
     disk.free();
     expect(await repo.submit("p", [{ id: "x", prompt: "true", writes: [] }])).toBe("p");
     expect(await repo.settled("p")).toBe("succeeded");
@@ -208,11 +206,11 @@ test.skipIf(!canFailDisks)(
     const engine = await started();
     const agents = attemptsBelow(engine);
     disk.fail();
-    const refused = await orchestrator(repo, ["pause", "p"]);
+    const refused = await runCli(repo, ["pause", "p"]);
     expect(refused.code).toBe(3);
     await until("nothing of it runs", () => ![engine, ...agents].some(isAlive));
     repo.closeClients();
-    expect(await orchestrator(repo, ["status"])).toMatchObject({
+    expect(await runCli(repo, ["status"])).toMatchObject({
       code: 3,
       stderr: expect.stringMatching(/read-only.*mount it for writing/),
     });

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { attemptsBelow, Ground, quoted, type Repo } from "./engine-support.ts";
-import { callTool, orchestrator } from "./machine-faults.ts";
+import { callTool } from "./machine-faults.ts";
+import { runCli } from "./run-cli.ts";
 import { isAlive } from "../support/processes.js";
 import { until } from "../support/until.js";
 
@@ -63,7 +64,7 @@ test("S1: pages overwritten: who asks is told, an agent's end ends the engine wi
   const { engine, agents } = await twoAgents();
   overwritePages();
   for (const args of [["status"], ["pause", "p"]]) {
-    const ran = await orchestrator(repo, args);
+    const ran = await runCli(repo, args);
     expect(ran).toMatchObject({ code: 3, stderr: expect.stringMatching(/state\.db is damaged .*orchestrator stop/) });
   }
   expect(await callTool(repo, "task_status", {})).toMatchObject({
@@ -73,18 +74,18 @@ test("S1: pages overwritten: who asks is told, an agent's end ends the engine wi
   repo.write("../traces/gate", "");
   await until("nothing of it runs", () => ![engine, ...agents].some(isAlive));
   repo.closeClients();
-  expect((await orchestrator(repo, ["status"])).stderr).toMatch(/was damaged: .*kept as .*state\.db\.damaged-/s);
-  expect((await orchestrator(repo, ["status"])).stdout).toContain("the state of before was damaged");
+  expect((await runCli(repo, ["status"])).stderr).toMatch(/was damaged: .*kept as .*state\.db\.damaged-/s);
+  expect((await runCli(repo, ["status"])).stdout).toContain("the state of before was damaged");
   expect(repo.git("worktree", "list")).toContain("short");
 });
 
 test("B7: pages overwritten, then stop: it answers once nothing that the engine ran is alive", async () => {
   const { engine, agents } = await twoAgents();
   overwritePages();
-  expect((await orchestrator(repo, ["stop"])).code).toBe(0);
+  expect((await runCli(repo, ["stop"])).code).toBe(0);
   expect([engine, ...agents].filter(isAlive)).toEqual([]);
   repo.closeClients();
-  expect((await orchestrator(repo, ["status"])).stderr).toMatch(/was damaged: .*kept as/s);
+  expect((await runCli(repo, ["status"])).stderr).toMatch(/was damaged: .*kept as/s);
 });
 
 /** All of it, as who wants to begin anew would. */
@@ -101,13 +102,13 @@ test("S1: the state file removed: the engine ends in order, keeps all that was s
   expect(kept).toEqual([expect.stringMatching(/^state\.db\.removed-\d+T\d+Z$/)]);
   const copy = join(repo.stateDir, kept[0] ?? "");
   expect(statSync(copy).mode & 0o777).toBe(0o600);
-  const status = await orchestrator(repo, ["status"]);
+  const status = await runCli(repo, ["status"]);
   expect(status.stdout).toContain(`the state of before was removed`);
   expect(status.stdout).toContain(copy);
-  const doctor = await orchestrator(repo, ["doctor"]);
+  const doctor = await runCli(repo, ["doctor"]);
   expect(doctor.stdout).toContain(`a removed state is kept as ${copy}`);
   // As doctor says.
-  await orchestrator(repo, ["stop"]);
+  await runCli(repo, ["stop"]);
   cpSync(copy, file());
   repo.write("../traces/gate", "");
   await repo.untilState("p/short", "succeeded");
@@ -129,12 +130,12 @@ test("the state removed while no engine runs: what agents said stays though no p
   await repo.submit("p", [{ id: "a", prompt: "echo said", writes: [] }]);
   await repo.settled("p");
   repo.closeClients();
-  await orchestrator(repo, ["stop"]);
+  await runCli(repo, ["stop"]);
   const attempts = readdirSync(join(repo.stateDir, "attempts"));
   expect(attempts).toHaveLength(1);
   rmSync(file());
   for (let count = 0; count < 2; count += 1) {
-    expect((await orchestrator(repo, ["status"])).stdout).toContain("There are no plans");
+    expect((await runCli(repo, ["status"])).stdout).toContain("There are no plans");
   }
   expect(readdirSync(join(repo.stateDir, "attempts"))).toEqual(attempts);
 });

@@ -2,7 +2,7 @@
  * Faults of a machine that tests can have: a small file system that fills, one that can be read only, few descriptors.
  * Small file systems need root (`mount -t tmpfs`); where they can't be had, `canMount` says so and those tests are skipped.
  */
-import { execFile, execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
@@ -15,7 +15,7 @@ import {
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DIST, type Fields, type Repo } from "./engine-support.ts";
 
@@ -158,31 +158,6 @@ function canMake(attempt: () => void): boolean {
   } catch {
     return false;
   }
-}
-
-export interface Ran {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** A verb of the built command. `shell`: words before it, such as `ulimit -n 64;`. */
-export function orchestrator(
-  repo: Repo,
-  args: readonly string[],
-  options: { shell?: string; env?: NodeJS.ProcessEnv } = {},
-): Promise<Ran> {
-  const command = [process.execPath, join(DIST, "cli", "main.js"), ...args];
-  const env = { ...repo.ground.environment, PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, ...options.env };
-  return new Promise((resolve) => {
-    execFile(
-      "/bin/sh",
-      ["-c", `${options.shell ?? ""} exec "$@"`, "sh", ...command],
-      { cwd: repo.path, env, timeout: 120_000 },
-      (error, stdout, stderr) =>
-        resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, stdout, stderr }),
-    );
-  });
 }
 
 /** What a host sees of one tool call over stdio. */

@@ -7,7 +7,8 @@ import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Ground, attemptsBelow, quoted, type Repo } from "./engine-support.ts";
-import { callTool, canMount, orchestrator, SmallDisk } from "./machine-faults.ts";
+import { callTool, canMount, SmallDisk } from "./machine-faults.ts";
+import { runCli } from "./run-cli.ts";
 import { isAlive } from "../support/processes.js";
 import { until } from "../support/until.js";
 
@@ -70,15 +71,15 @@ describe.skipIf(!canMount)("a full disk", () => {
     await untilHeld();
     await until("no agent runs", () => !agents.some(isAlive));
 
-    const status = await orchestrator(repo, ["status"]);
+    const status = await runCli(repo, ["status"]);
     expect(status).toMatchObject({ code: 0, stdout: expect.stringContaining("free some space") });
-    expect((await orchestrator(repo, ["why", "p/last"])).code).toBe(0);
-    expect((await orchestrator(repo, ["why", "p/long"])).stdout).toContain(repo.stateDir);
+    expect((await runCli(repo, ["why", "p/last"])).code).toBe(0);
+    expect((await runCli(repo, ["why", "p/long"])).stdout).toContain(repo.stateDir);
     expect(await callTool(repo, "task_status", {})).toMatchObject({
       isError: false,
       text: expect.stringContaining("Nothing new is started"),
     });
-    const refused = await orchestrator(repo, ["pause", "p"]);
+    const refused = await runCli(repo, ["pause", "p"]);
     expect(refused.code).toBe(3);
     expect(refused.stderr).toMatch(/disk is full.*Free some space/s);
     expect(await callTool(repo, "control", { action: "pause", plan: "p" })).toMatchObject({
@@ -105,12 +106,12 @@ describe.skipIf(!canMount)("a full disk", () => {
     repo.closeClients();
     disk.fill();
     // The dead engine's reserve is room enough to tell how things stand.
-    const first = await orchestrator(repo, ["status"]);
+    const first = await runCli(repo, ["status"]);
     expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining("free some space") });
     await repo.killEngine();
     disk.fill();
     for (const args of [["status"], ["why", "p/a"], ["pause", "p"]]) {
-      const ran = await orchestrator(repo, args);
+      const ran = await runCli(repo, args);
       expect(ran.code, args.join(" ")).toBe(3);
       expect(ran.stderr).toMatch(/disk is full.*Free some space/s);
     }
@@ -118,12 +119,12 @@ describe.skipIf(!canMount)("a full disk", () => {
       isError: true,
       text: expect.stringMatching(/disk is full.*Free some space/s),
     });
-    const doctor = await orchestrator(repo, ["doctor"]);
+    const doctor = await runCli(repo, ["doctor"]);
     expect(doctor.code).toBe(3);
     expect(doctor.stdout).toMatch(/room +the disk of the state has 0 MB left/);
     disk.free();
     open("a");
-    expect((await orchestrator(repo, ["status"])).stdout).toMatch(/ended without a word: p was interrupted; 1 task/);
+    expect((await runCli(repo, ["status"])).stdout).toMatch(/ended without a word: p was interrupted; 1 task/);
     expect(await repo.settled("p")).toBe("succeeded");
     expect(repo.merges()).toEqual({ a: 1 });
   });
@@ -178,10 +179,10 @@ describe.skipIf(!canMount)("a full disk", () => {
 describe.skipIf(process.platform !== "linux")("few descriptors", () => {
   test("too few for an engine: it is not started, and the number that is needed is told", async () => {
     const shell = "ulimit -n 100;";
-    const ran = await orchestrator(repo, ["status"], { shell });
+    const ran = await runCli(repo, ["status"], { shell });
     expect(ran.code).toBe(3);
     expect(ran.stderr).toMatch(/only 100 files may be open.*needs 192.*ulimit -n/);
-    expect((await orchestrator(repo, ["doctor"], { shell: "ulimit -n 300;" })).stdout).toMatch(/descriptors +only 300/);
+    expect((await runCli(repo, ["doctor"], { shell: "ulimit -n 300;" })).stdout).toMatch(/descriptors +only 300/);
   });
 
   test("more agents than descriptors: the rest waits and is started later; none fails, each runs once", async () => {
@@ -189,7 +190,7 @@ describe.skipIf(process.platform !== "linux")("few descriptors", () => {
       "../plan.json",
       JSON.stringify({ name: "first", tasks: [{ id: "t", agent: "command", prompt: gated("t", "true"), writes: [] }] }),
     );
-    const started = await orchestrator(repo, ["run", "../plan.json", "--detach"], { shell: "ulimit -n 192;" });
+    const started = await runCli(repo, ["run", "../plan.json", "--detach"], { shell: "ulimit -n 192;" });
     expect(started).toMatchObject({ code: 0 });
     await untilStarted("t");
     // Each takes a descriptor of the engine.

@@ -195,9 +195,9 @@ test("`orchestrator tell` says it from the command line and from standard input"
   await begun(1);
   const told = await runCli(repo, ["tell", "p/a", "BY-HAND"]);
   expect(told).toMatchObject({ code: 0 });
-  expect(told.out).toContain("The agent of p/a is at work");
-  const piped = await runCli(repo, ["tell", "a", "-", "--json"], "PIPED\nOVER TWO LINES");
-  expect(JSON.parse(piped.out)).toMatchObject({ task: "p/a", plan: "p" });
+  expect(told.stdout).toContain("The agent of p/a is at work");
+  const piped = await runCli(repo, ["tell", "a", "-", "--json"], { stdin: "PIPED\nOVER TWO LINES" });
+  expect(JSON.parse(piped.stdout)).toMatchObject({ task: "p/a", plan: "p" });
   expect((await runCli(repo, ["tell", "p/nobody", "x"])).code).toBe(2);
   expect((await runCli(repo, ["tell", "p/a"])).code).toBe(2);
   claude.letGo(1);
@@ -209,7 +209,7 @@ test("`orchestrator tell` says it from the command line and from standard input"
     .join("\n")}\n${late.replaceAll("\\n", "\n")}`;
   expect(heard).toContain("BY-HAND");
   expect(heard).toContain("PIPED\nOVER TWO LINES");
-  expect((await runCli(repo, ["logs", "p/a"])).out).toContain("the operator says: BY-HAND");
+  expect((await runCli(repo, ["logs", "p/a"])).stdout).toContain("the operator says: BY-HAND");
 });
 
 test("S2: each turn's prompts, answers and use are read back after a restart, in order, page by page", async () => {
@@ -246,9 +246,9 @@ test("S2: each turn's prompts, answers and use are read back after a restart, in
   expect(cut[0]).toMatch(/… \(\d+ more characters: orchestrator logs p\/a --turns\)$/);
 
   const whole = await runCli(repo, ["logs", "p/a", "--turns"]);
-  expect(whole.out).toContain(`MESSAGE-7 ${long}`);
-  expect(whole.out.match(/^attempt \d \(claude\): succeeded, .*\$1\.00/gm)).toHaveLength(7);
-  const rows = (await runCli(repo, ["logs", "p/a", "--turns", "--json"])).out.trim().split("\n");
+  expect(whole.stdout).toContain(`MESSAGE-7 ${long}`);
+  expect(whole.stdout.match(/^attempt \d \(claude\): succeeded, .*\$1\.00/gm)).toHaveLength(7);
+  const rows = (await runCli(repo, ["logs", "p/a", "--turns", "--json"])).stdout.trim().split("\n");
   const read = rows.map((row) => JSON.parse(row) as { id: number; number: number; kind: string; text: string });
   expect(read.map(({ id }) => id)).toEqual(read.map(({ id }) => id).toSorted((left, right) => left - right));
   expect(read.filter(({ kind }) => kind === "prompt").map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6, 7]);

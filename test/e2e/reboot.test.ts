@@ -17,7 +17,7 @@ const dist = await makeFaultBuild({
 });
 process.env["ORCHESTRATOR_DIST"] = dist;
 const { Ground, quoted } = await import("./engine-support.ts");
-const { orchestrator } = await import("./machine-faults.ts");
+const { runCli } = await import("./run-cli.ts");
 afterAll(() => removeFaultBuild(dist));
 
 let ground: InstanceType<typeof Ground>;
@@ -63,10 +63,10 @@ test("3.1: doctor and status name the plan and the command that continues it; it
   await plan();
   await lose();
   boot("two");
-  expect((await orchestrator(repo, ["doctor"])).stdout).toMatch(
+  expect((await runCli(repo, ["doctor"])).stdout).toMatch(
     /the machine was restarted; plans that were interrupted: night;.*\n.*orchestrator status night/,
   );
-  expect((await orchestrator(repo, ["status"])).stdout).toMatch(
+  expect((await runCli(repo, ["status"])).stdout).toMatch(
     /the machine was restarted: night was interrupted; 1 task was under way\. What can go on goes on now, by itself/,
   );
   expect(await repo.settled("night")).toBe("succeeded");

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import type BetterSqlite3 from "better-sqlite3";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { attemptsBelow, Ground, type Repo } from "./engine-support.ts";
-import { callTool, canMount, orchestrator, SmallDisk } from "./machine-faults.ts";
+import { callTool, canMount, SmallDisk } from "./machine-faults.ts";
+import { runCli } from "./run-cli.ts";
 import { isAlive, kill } from "../support/processes.js";
 import { until } from "../support/until.js";
 
@@ -67,14 +68,14 @@ test("from a newer version: every way in says which versions and what to do, and
   await repo.submit("done", [{ id: "a", prompt: "true", writes: [] }]);
   await repo.settled("done");
   repo.closeClients();
-  await orchestrator(repo, ["stop"]);
+  await runCli(repo, ["stop"]);
   const database = new Database(file());
   database.pragma("user_version = 9999");
   database.close();
   const before = fingerprint();
   repo.write("../plan.json", JSON.stringify({ tasks: [{ id: "x", agent: "command", prompt: "true" }] }));
   for (const args of [["status"], ["run", "../plan.json"]]) {
-    const ran = await orchestrator(repo, args);
+    const ran = await runCli(repo, args);
     expect(ran.code).toBe(3);
     expect(ran.stderr).toMatch(/newer orchestrator-mcp \(schema 9999, this one knows up to \d+\)\. Update/);
   }
@@ -105,15 +106,15 @@ test.each([...Object.entries(DAMAGES), ...Object.entries(LOG_DAMAGES)])(
     const agents = await killedEngine();
     if (name in DAMAGES) foldLogIn();
     damage(file());
-    const first = await orchestrator(repo, ["status"]);
+    const first = await runCli(repo, ["status"]);
     expect(first.code).toBe(3);
     expect(first.stderr).toMatch(/was damaged: .*kept as .*state\.db\.damaged-.*Start again/s);
     const kept = readdirSync(repo.stateDir).filter((name) => /^state\.db\.damaged-[^-]+$/.test(name));
     expect(kept).toHaveLength(1);
-    const second = await orchestrator(repo, ["status"]);
+    const second = await runCli(repo, ["status"]);
     expect(second.code).toBe(0);
     expect(second.stdout).toContain(kept[0]);
-    expect((await orchestrator(repo, ["doctor"])).stdout).toContain(`is kept as ${join(repo.stateDir, kept[0] ?? "")}`);
+    expect((await runCli(repo, ["doctor"])).stdout).toContain(`is kept as ${join(repo.stateDir, kept[0] ?? "")}`);
     expect(agents.some(isAlive)).toBe(false);
     expect(repo.git("branch", "--list", "orchestrator/old/*")).not.toBe("");
   },
@@ -121,7 +122,7 @@ test.each([...Object.entries(DAMAGES), ...Object.entries(LOG_DAMAGES)])(
 
 test("a folder in the place of the state is refused with its name, and stays", async () => {
   mkdirSync(file(), { recursive: true });
-  const ran = await orchestrator(repo, ["status"]);
+  const ran = await runCli(repo, ["status"]);
   expect(ran.code).toBe(3);
   expect(ran.stderr).toContain("state.db");
   expect(readdirSync(repo.stateDir)).toContain("state.db");
@@ -154,12 +155,12 @@ test.skipIf(!canMount)(
         return false;
       }
     });
-    const ran = await orchestrator(repo, ["status"]);
+    const ran = await runCli(repo, ["status"]);
     expect(ran.code).toBe(3);
     expect(ran.stderr).toMatch(/read-only/i);
-    expect((await orchestrator(repo, ["doctor"])).stdout).toMatch(/read-only/);
+    expect((await runCli(repo, ["doctor"])).stdout).toMatch(/read-only/);
     disk.setReadOnly(false);
-    expect((await orchestrator(repo, ["status"])).stdout).toContain("p was interrupted");
+    expect((await runCli(repo, ["status"])).stdout).toContain("p was interrupted");
   },
 );
 
@@ -171,5 +172,5 @@ test("the whole state folder deleted while an agent runs: the engine ends, its a
   rmSync(repo.stateDir, { recursive: true });
   await until("engine and agent are gone", () => ![engine, ...agents].some(isAlive));
   repo.closeClients();
-  expect((await orchestrator(repo, ["status"])).stdout).toContain("There are no plans");
+  expect((await runCli(repo, ["status"])).stdout).toContain("There are no plans");
 });

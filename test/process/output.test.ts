@@ -60,8 +60,11 @@ describe("B6: output is read as it comes", () => {
     let most = 0;
     const before = process.memoryUsage().rss;
     const outputDir = join(bench.folder, "flood");
+    const enough = join(bench.folder, "enough");
+    // Floods until the quiet one was heard often, which it never is where it has to wait for the flood's end.
+    const script = `head -c 100000000 /dev/zero; while [ ! -e ${enough} ]; do head -c 1000000 /dev/zero; done`;
     const flood = bench.manager.start(
-      bench.spec("head -c 100000000 /dev/zero", {
+      bench.spec(script, {
         outputDir,
         maxLogBytes: 4 * MIB,
         onStdout: (text) => {
@@ -71,25 +74,22 @@ describe("B6: output is read as it comes", () => {
       }),
     );
     // A quiet child answers each line; each answer sends the next while the flood goes on.
-    let pongsDuringFlood = 0;
     const quiet = bench.manager.start(
       bench.spec("", {
         file: "cat",
         args: [],
         keepStdinOpen: true,
         onStdout: () => {
-          pongs++;
-          if (flood.state !== "ended" && flooded > 0 && flooded < 100_000_000) pongsDuringFlood++;
+          if (flooded > 0 && ++pongs === 20) writeFileSync(enough, "");
           quiet.write("ping\n");
         },
       }),
     );
     quiet.write("ping\n");
     const report = await flood.exited;
-    expect(flooded).toBe(100_000_000);
+    expect(flooded).toBeGreaterThanOrEqual(100_000_000);
     expect(report).toMatchObject({ exitCode: 0, error: null });
-    expect(pongs).toBeGreaterThan(0);
-    expect(pongsDuringFlood).toBeGreaterThan(20);
+    expect(pongs).toBeGreaterThanOrEqual(20);
     expect(most - before).toBeLessThan(80 * MIB);
     const onDisk = readdirSync(outputDir).reduce((sum, name) => sum + statSync(join(outputDir, name)).size, 0);
     expect(onDisk).toBeLessThanOrEqual(4 * MIB);

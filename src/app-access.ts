@@ -102,7 +102,7 @@ export class AppAccess {
     return settings;
   }
 
-  /** Limits count at once, also for plans that run. A broken file leaves them as they are. */
+  /** Limits and what follows failures count at once, also for plans that run. A broken file leaves them as they are. */
   async refreshLimits(): Promise<void> {
     if (!(await this.#config.reload())) return;
     this.applyLimits();
@@ -117,14 +117,14 @@ export class AppAccess {
   }
 
   /**
-   * Sets the board's limits and its plans' prices by the config. `limits.agents` is a bound that somebody set; its default is only a guess, so
-   * a plan that asks for more (`--concurrent 8`) gets it where no file says otherwise.
+   * Sets the board's limits, retries and circuits and its plans' prices by the config. `limits.agents` is a bound that
+   * somebody set; its default is only a guess, so a plan that asks for more (`--concurrent 8`) gets it where no file
+   * says otherwise.
    */
   applyLimits(): void {
-    const { limitAgents, providerLimits } = this.#config.boardSettings();
+    const { limitAgents, ...others } = this.#config.boardSettings();
     const wishes = this.#config.isLimitLeftOpen() ? this.#openWishes() : [];
-    this.parts.board.settings.limitAgents = Math.max(limitAgents, ...wishes);
-    this.parts.board.settings.providerLimits = providerLimits;
+    Object.assign(this.parts.board.settings, others, { limitAgents: Math.max(limitAgents, ...wishes) });
     for (const plan of this.parts.board.plans())
       plan.budget.roles = roleFunds(this.settingsOfPlan(plan.record.id).plan);
   }

@@ -38,9 +38,9 @@ export interface BoardSettings {
   limitAgents: number;
   /** Missing: no limit of its own. */
   providerLimits: ReadonlyMap<string, number>;
-  readonly retry: RetrySettings;
-  readonly gate: GateSettings;
-  readonly maxRepairs: number;
+  retry: RetrySettings;
+  gate: GateSettings;
+  maxRepairs: number;
 }
 
 /** What the scheduler has to carry out. The board has already taken slot and claims. */

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { StandInClaude } from "../agents/stand-in-claude.ts";
 import { BUILD, Ground, quoted, type Fields, type Repo } from "./engine-support.ts";
 import { commandLine, everyPid } from "../support/processes.js";
 import { until } from "../support/until.js";
@@ -135,6 +136,18 @@ test("a plan keeps the config it was made with; a config that breaks while it ru
   expect((await repo.refusal("create_plan", { tasks: [{ id: "c", agent: "command", prompt: "true" }] })).code).toBe(
     "CONFIG_INVALID",
   );
+});
+
+test("A1: how failures are followed counts as soon as it is changed, while the engine runs", async () => {
+  const providers = StandInClaude.providers;
+  ground.configure({ providers, retry: { baseMs: 600_000, maxMs: 600_000 } });
+  new StandInClaude(ground.home).end(1, { result: "API Error: 500 Internal server error", api_error_status: 500 });
+  await repo.submit("before", [{ id: "a", prompt: "true" }]);
+  expect(await repo.settled("before")).toBe("succeeded");
+  ground.configure({ providers, retry: { baseMs: 1, maxMs: 1 } });
+  await repo.submit("p", [{ id: "a", agent: "coder", prompt: "x", writes: [] }]);
+  expect(await repo.settled("p")).toBe("succeeded");
+  expect((await repo.task("p/a")).attempts).toMatchObject([{ cause: "transient" }, { outcome: "succeeded" }]);
 });
 
 test("what no plan may be is refused before anything has happened", async () => {

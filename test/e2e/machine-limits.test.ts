@@ -124,7 +124,7 @@ describe.skipIf(!canMount)("a full disk", () => {
     expect(doctor.stdout).toMatch(/room +the disk of the state has 0 MB left/);
     disk.free();
     open("a");
-    expect((await runCli(repo, ["status"])).stdout).toMatch(/ended without a word: p was interrupted; 1 task/);
+    expect((await runCli(repo, ["status"])).stdout).toContain("ended without a word: p was interrupted");
     expect(await repo.settled("p")).toBe("succeeded");
     expect(repo.merges()).toEqual({ a: 1 });
   });

@@ -130,7 +130,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "provider-choice.ts",
     from: `return gate.state === "open-to-all" || providers.probeOf(name) === null;`,
     to: `return true;`,
-    promises: ["gate"],
+    promises: ["gate", "why"],
   },
   {
     name: "gate: a shut provider lets tasks through",
@@ -361,7 +361,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "places.ts",
     from: `if (isEnded(state) || state === "blocked" || state === "pending") return true;`,
     to: `if (state === "succeeded" || state === "blocked" || state === "pending") return true;`,
-    promises: ["wakes", "restored"],
+    promises: ["wakes", "restored", "claims"],
   },
   {
     name: "timers: a wait ends a minute early",
@@ -417,14 +417,14 @@ export const MUTANTS: readonly Mutant[] = [
     file: "provider-gate.ts",
     from: `wasOpen || cause === "auth" || health`,
     to: `wasOpen || health`,
-    promises: ["gate"],
+    promises: ["gate", "lists"],
   },
   {
     name: "gate: a failed probe does not open the circuit again",
     file: "provider-gate.ts",
     from: `if (wasOpen || cause`,
     to: `if (cause`,
-    promises: ["gate"],
+    promises: ["gate", "lists"],
   },
   {
     name: "gate: the task's own failure counts against its provider",
@@ -466,7 +466,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "provider-gate.ts",
     from: `health.parkings += 1;`,
     to: ``,
-    promises: ["gate"],
+    promises: ["gate", "timers"],
   },
   {
     name: "gate: a retry does not ask the provider at once",

@@ -322,5 +322,10 @@ function firstLines(words: string): string {
 }
 
 function lastLines(output: string): string {
-  return output.trim().split("\n").slice(-3).join(" / ").slice(-300);
+  return output
+    .trim()
+    .split(/\s*\n\s*/)
+    .slice(-3)
+    .join(" / ")
+    .slice(-300);
 }

@@ -111,5 +111,10 @@ async function runAll(
 
 /** The command's own last words, and how it ended. */
 function lastLines(output: string): string {
-  return output.trim().split("\n").slice(-3).join(" / ").slice(-300);
+  return output
+    .trim()
+    .split(/\s*\n\s*/)
+    .slice(-3)
+    .join(" / ")
+    .slice(-300);
 }

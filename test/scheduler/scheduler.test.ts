@@ -112,6 +112,14 @@ test("X3: a conflict makes its task wait, branch and worktree kept, and the rest
   expect(existsSync(join(world.parts.repository.worktreesFolder, "conflict", "two", "same.txt"))).toBe(true);
 });
 
+test("12: the words of a target that fails verify itself have no empty lines of the command in them", async () => {
+  await world.start({ settings: { ...SETTINGS, verify: ["echo one; echo; exit 7"] } });
+  world.submit("red", [{ id: "a", prompt: "echo x > a.txt" }]);
+  expect(await world.settled("red")).toBe("needs-person");
+  const { wait } = world.parts.board.node("red/a").record;
+  expect(wait?.message).toContain("/ one / [ended with exit code 7])");
+});
+
 test("only verified work lands: a candidate that fails verify after merging never reaches the target", async () => {
   await world.start({ settings: { ...SETTINGS, verify: ["test ! -f bad.txt"] } });
   world.submit("verify", [

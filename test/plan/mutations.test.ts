@@ -12,7 +12,7 @@ import type * as Shrink from "./shrink.ts";
 import type * as Simulate from "./simulate.ts";
 
 /** Every mutant must be caught within so many lives: chance needs some. */
-const MOST_SEEDS = 1_500;
+const MOST_SEEDS = 2_500;
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 let folder = "";

@@ -101,10 +101,13 @@ test("D4: two tasks whose claims overlap never run together", async () => {
 
 test("X3: a conflict makes its task wait, branch and worktree kept, and the rest goes on", async () => {
   await world.start();
+  // Two began before one was merged, and has its work ready after that.
+  const begun = join(world.folder, "begun");
+  const after = (ref: string): string => `while ! git cat-file -e ${ref}; do sleep 0.05; done`;
   world.submit("conflict", [
-    { id: "one", prompt: "echo one > same.txt" },
-    { id: "two", prompt: "sleep 0.5; echo two > same.txt" },
-    { id: "three", prompt: "sleep 1; echo three > other.txt" },
+    { id: "one", prompt: `while [ ! -e '${begun}' ]; do sleep 0.05; done; echo one > same.txt` },
+    { id: "two", prompt: `touch '${begun}'; ${after("main:same.txt")}; echo two > same.txt` },
+    { id: "three", prompt: `${after("orchestrator/conflict/two:same.txt")}; echo three > other.txt` },
   ]);
   expect(await world.settled("conflict")).toBe("needs-person");
   expect(world.states("conflict")).toEqual({ one: "succeeded", two: "waiting:conflict", three: "succeeded" });

@@ -7,9 +7,10 @@
  * at which this may be killed can be finished by `installHooks` and undone by `uninstallHooks`.
  */
 import { accessSync, constants, existsSync, type Stats } from "node:fs";
-import { chmod, lstat, mkdir, readFile, readlink, rename, rm, rmdir, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, lstat, readFile, readlink, rename, rm, rmdir, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { makeFolder } from "../make-folder.ts";
 import { AppError, messageOf } from "../errors.ts";
 import { ASIDE, hasBlock, joinHook, leaveHook, type HookFile } from "./hook-text.ts";
 import type { Repository } from "./repository.ts";
@@ -50,7 +51,7 @@ export async function installHooks(
     await writeMemory(stateFolder, { folders: [...memory.folders, { path: place.folder, made }] });
   }
   try {
-    await mkdir(place.folder, { recursive: true });
+    makeFolder(place.folder);
     for (const name of HOOK_NAMES) await installHook(place.folder, name);
   } catch (thrown) {
     throw unusable(`${place.folder} could not be changed: ${messageOf(thrown)}`, place.folder);

@@ -1,8 +1,9 @@
 /** Where our worktrees lie on disk, and how one is made, mended, moved aside and deleted there. */
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync } from "node:fs";
-import { chmod, mkdir, readdir, readFile, realpath, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, realpath, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { makeFolder } from "../make-folder.ts";
 import { crashPoint } from "../crash-point.ts";
 import { AppError } from "../errors.ts";
 import type { RepositoryCore } from "./repository-core.ts";
@@ -78,7 +79,7 @@ export async function addWorktree(
   const purpose = mark.kind === "task" ? `plan ${mark.planId}, task ${mark.taskId}` : `merge queue of ${mark.target}`;
   const args = ["worktree", "add", "--lock", "--reason", `${LOCK_REASON_START} ${purpose}`, ...checkOut];
   try {
-    await mkdir(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     const result = await runGit(core.place, args, { mutates: true });
     if (result.exitCode !== 0) throw new Error(wordsOf(result));
     crashPoint("worktree-added");
@@ -122,7 +123,7 @@ export async function deleteWorktree(core: RepositoryCore, record: WorktreeRecor
 export async function moveAside(core: RepositoryCore, path: string, label: string): Promise<string> {
   assertInside(core, path);
   const folder = join(core.worktreesFolder, ASIDE_FOLDER);
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   for (let count = 1; ; count += 1) {
     const place = join(folder, `${slug(label)}.${count}`);
     if (existsSync(place)) continue;

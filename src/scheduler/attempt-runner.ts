@@ -6,9 +6,10 @@
  * (2) the attempt's row, before a process exists; (3) the process, found again by the mark in its environment; (4) its
  * pid in the row; (5) the end. What dies in between is decided by `recover.ts`.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { hideSecrets } from "../agents/hide-secrets.ts";
+import { makeFolder } from "../make-folder.ts";
 import { crashPoint } from "../crash-point.ts";
 import type { AgentEvent, TurnCommand, TurnReader, TurnRequest } from "../agents/backend.ts";
 import { AppError, messageOf } from "../errors.ts";
@@ -157,7 +158,7 @@ export class AttemptRunner {
     const wait = descriptorWait(this.#parts);
     if (wait !== null) return { end: { type: "not-started", wait }, write: () => {} };
     const folder = join(attemptsFolder, live.id);
-    await mkdir(join(folder, "scratch"), { recursive: true, mode: 0o700 });
+    makeFolder(join(folder, "scratch"), 0o700);
     const { request, mail } = requestFor(this.#parts, task, prepared, {
       attemptId: live.id,
       scratchDir: join(folder, "scratch"),
@@ -181,7 +182,7 @@ export class AttemptRunner {
     });
     crashPoint("attempt-row-written");
     for (const file of [...command.files, ...told.files]) {
-      await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
+      makeFolder(dirname(file.path), 0o700);
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
     crashPoint("attempt-files-written");

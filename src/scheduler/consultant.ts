@@ -10,10 +10,11 @@
  *
  * Never: it gives the role no tools of ours, no writing, and no worktree of a task.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { TokenUsage, TurnCommand, TurnEnd, TurnReader, TurnRequest } from "../agents/backend.ts";
 import { hideSecrets } from "../agents/hide-secrets.ts";
+import { makeFolder } from "../make-folder.ts";
 import { crashPoint } from "../crash-point.ts";
 import { messageOf } from "../errors.ts";
 import type { BudgetVerdict } from "../plan/budget.ts";
@@ -252,7 +253,7 @@ export class Consultant {
     const { planId, role, backend, provider, place, ids } = turn;
     const folder = join(parts.attemptsFolder, id);
     const scratchDir = join(folder, "scratch");
-    await mkdir(scratchDir, { recursive: true, mode: 0o700 });
+    makeFolder(scratchDir, 0o700);
     const environment = environmentFor(parts, role.provider);
     const request: TurnRequest = {
       attemptId: id,
@@ -276,7 +277,7 @@ export class Consultant {
     this.#commit(() => noteConsultation(parts, id, turn, prompt, session));
     crashPoint("consultation-row-written");
     for (const file of command.files) {
-      await mkdir(dirname(file.path), { recursive: true, mode: 0o700 });
+      makeFolder(dirname(file.path), 0o700);
       await writeFile(file.path, file.content, { mode: 0o600 });
     }
     if (this.#isStopped || this.#stillOpen(ids).length === 0) {

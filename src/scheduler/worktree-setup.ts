@@ -4,10 +4,11 @@
  * What is copied or linked in is never committed.
  */
 import { createHash } from "node:crypto";
-import { cp, lstat, mkdir, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, lstat, readdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, sep } from "node:path";
 import picomatch from "picomatch";
+import { makeFolder } from "../make-folder.ts";
 import { messageOf } from "../errors.ts";
 import { runGit } from "../git/run-git.ts";
 import { taskKey, type TaskRecord } from "../plan/records.ts";
@@ -117,7 +118,7 @@ async function safeTarget(worktree: string, path: string): Promise<string | null
   while ((await kindOf(folder)) === "missing") folder = dirname(folder);
   const real = await realpath(folder).catch(() => null);
   if (real === null || (real !== root && !real.startsWith(root + sep))) return null;
-  await mkdir(dirname(target), { recursive: true });
+  makeFolder(dirname(target));
   return target;
 }
 

@@ -192,7 +192,7 @@ export const MUTANTS = [
       {
         file: "questions/question-desk.js",
         from: `store.questions.update(id, { isParked: true });\n            }`,
-        to: `}`,
+        to: `;\n            }`,
       },
     ],
     points: points("it is asked once question-asked", "crash-questions"),

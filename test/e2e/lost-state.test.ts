@@ -44,8 +44,20 @@ async function twoAgents(): Promise<Running> {
     { id: "long", prompt: `${begun("long")}; sleep 300`, writes: [] },
   ]);
   await until("both agents run", () => ground.trace("starts").length === 2);
+  // An agent can be faster than the note of its start; after that note the engine writes nothing by itself.
+  await until("both starts are stored", () => storedStarts() === 2);
   const engine = repo.enginePid();
   return { engine, agents: attemptsBelow(engine) };
+}
+
+function storedStarts(): number {
+  const database = new Database(file(), { readonly: true });
+  try {
+    const started = database.prepare("SELECT count(*) FROM events WHERE body ->> 'type' = 'attempt-started'");
+    return started.pluck().get() as number;
+  } finally {
+    database.close();
+  }
 }
 
 /** All pages but the first, and in a way that the engine does not go on from what it has in memory. */

@@ -232,7 +232,7 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
   record.ledger = { ...EMPTY_LEDGER, attempts: record.ledger.attempts };
   if (record.wait?.code === "verify") {
     record.stage = "work";
-    record.isApproved = false;
+    record.consent = null;
   }
   if (record.ledger.attempts === 0) record.nextTurn = FIRST_TURN;
   else if (record.stage === "work" && record.nextTurn.kind === "start") record.nextTurn = { kind: "again", note: null };
@@ -243,7 +243,8 @@ function retry(board: Board, node: TaskNode, nowMs: number): void {
 
 function merge(board: Board, node: TaskNode): void {
   if (!canMerge(node)) throw refused(node, "merge");
-  node.record.isApproved = true;
+  // Who asks for a merge has not looked at what waits for approval; what is approved stays so.
+  node.record.consent ??= "merge";
   board.move(node, "merging");
 }
 
@@ -257,7 +258,7 @@ function approve(board: Board, node: TaskNode): void {
   // In spite of the reviewer; whether there is anything to merge, the merge finds out.
   if (record.wait?.code === "review") return passStep(board, node, true);
   // A proposal that may begin is not what a later change of sensitive files has to be approved as.
-  if (record.stage === "merge") record.isApproved = true;
+  if (record.stage === "merge") record.consent = "approve";
   board.goOn(node);
 }
 

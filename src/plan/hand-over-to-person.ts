@@ -24,7 +24,7 @@ export function handToPerson(board: Board, key: TaskKey): boolean {
   const isTold = note?.startsWith(NOTE) === true;
   if (record.state === "waiting" && record.wait?.code === "paused" && isTold) return true;
   record.stage = "work";
-  record.isApproved = false;
+  record.consent = null;
   // What it was to be told stays; whichever step it had come to, what a person did is judged anew.
   const words = isTold ? note : [NOTE, note].filter((text) => text !== null).join("\n\n");
   record.nextTurn = { kind: kind === "hand-over" ? "hand-over" : "again", note: words };

@@ -167,7 +167,7 @@ export function passStep(board: Board, node: TaskNode, hasChanges: boolean): voi
 /** Into the merge queue, or to a person where nothing is merged before they say so. */
 export function goToMerge(board: Board, node: TaskNode): void {
   const { record } = node;
-  if (record.spec.merge === "manual" && !record.isApproved) {
+  if (record.spec.merge === "manual" && record.consent === null) {
     const command = `orchestrator merge ${taskKey(record)}`;
     const message = "the task is to be merged by hand";
     return board.move(node, "waiting", { wait: { code: "manual-merge", message, command, untilMs: null } });
@@ -287,7 +287,7 @@ export function endMerge(board: Board, key: TaskKey, end: MergeEnd): void {
         record.ledger = { ...ledgerOfNextStep(record.ledger), repairs: record.ledger.repairs + 1 };
         record.stage = "work";
         // What a person had let through was another state of the work.
-        record.isApproved = false;
+        record.consent = null;
         // Through the later steps again: what lands was approved as it lands, not as it was before the repair.
         const message = "verify failed after merging; the agent repairs it";
         return board.move(node, "ready", { step: 0, cause: null, message });

@@ -138,13 +138,18 @@ export interface TaskRecord {
   wish: Wish | null;
   /** True from the first attempt until merged, failed, cancelled or released. */
   holdsClaims: boolean;
-  /** A person approved what needed approval, or asked for the manual merge. */
-  isApproved: boolean;
+  /** What a person last said about the work as it is: that it may be merged, or also what needs approval in it. */
+  consent: Consent | null;
   /** The commit that brought the task's work into the target; null while not merged, or when there was nothing. */
   mergedSha: string | null;
   /** The task whose agent proposed this one; null for a person's or a parent's. */
   readonly proposedBy: string | null;
 }
+
+export const CONSENTS = ["merge", "approve"] as const;
+
+/** The control action with which a person let work through. */
+export type Consent = (typeof CONSENTS)[number];
 
 /** A task's full name: unique in the engine. */
 export type TaskKey = `${string}/${string}`;
@@ -178,7 +183,7 @@ export function newTask(
     nextTurn: FIRST_TURN,
     wish: null,
     holdsClaims: false,
-    isApproved: false,
+    consent: null,
     mergedSha: null,
     proposedBy,
   };

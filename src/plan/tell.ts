@@ -81,7 +81,7 @@ function tellWaiting(board: Board, node: TaskNode): Told {
   if (record.stage !== "merge") return { type: "kept", node };
   if (record.wait?.code !== "paused") return callBack(board, node);
   record.stage = "work";
-  record.isApproved = false;
+  record.consent = null;
   record.nextTurn = { kind: "message", note: null };
   goToStep(record, 0);
   board.touch(record);
@@ -92,7 +92,7 @@ function tellWaiting(board: Board, node: TaskNode): Told {
 function callBack(board: Board, node: TaskNode): Told {
   const { record } = node;
   record.stage = "work";
-  record.isApproved = false;
+  record.consent = null;
   record.nextTurn = { kind: "message", note: null };
   board.move(node, "ready", { step: 0, cause: null, message: "something new was said to its agent" });
   return { type: "called-back", node };
@@ -101,7 +101,7 @@ function callBack(board: Board, node: TaskNode): Told {
 function open(board: Board, node: TaskNode, nowMs: number): Told {
   const { record } = node;
   record.stage = "work";
-  record.isApproved = false;
+  record.consent = null;
   // Who is told something is who does the task, whichever step it had come to.
   goToStep(record, 0);
   controlTask(board, taskKey(record), "retry", nowMs);

@@ -112,7 +112,7 @@ export class CheckoutWatch {
       for (const { record } of plan.nodes.values()) {
         const code = record.wait?.code;
         const isForUs =
-          code === "target" || (code === "manual-merge" && (record.spec.merge !== "manual" || record.isApproved));
+          code === "target" || (code === "manual-merge" && (record.spec.merge !== "manual" || record.consent !== null));
         if (isForUs) found.push({ task: record, target: plan.record.target });
       }
     }

@@ -119,7 +119,7 @@ async function run(merge: Merge): Promise<MergeEnd> {
         `git -C ${repository.worktrees.pathOf(task.planId, task.id)} merge ${target}, mend and commit, then: orchestrator merge ${taskKey(task)}`,
       );
     }
-    if (!task.isApproved) {
+    if (task.consent !== "approve") {
       const why = await whyApproval(parts, task, { targetSha, branchSha, paths: candidate.paths });
       if (why !== null) return waitFor("approval", why, `orchestrator approve ${taskKey(task)}`);
     }

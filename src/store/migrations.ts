@@ -325,8 +325,16 @@ UPDATE consultations SET booked = json_object(
 );
 `;
 
+// What a person let through, and as what: a merge that was asked for approves nothing of what needs approval. What was
+// stored before meant either; what is in a branch is looked at once more.
+const CONSENT = `
+ALTER TABLE tasks ADD COLUMN consent TEXT;
+UPDATE tasks SET consent = 'merge' WHERE is_approved = 1;
+ALTER TABLE tasks DROP COLUMN is_approved;
+`;
+
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS, CHAINS, BUDGETS];
+export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS, CHAINS, BUDGETS, CONSENT];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

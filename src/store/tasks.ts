@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
 import { FAILURE_CAUSES } from "../plan/failure-cause.ts";
-import type { TaskRecord } from "../plan/records.ts";
+import { CONSENTS, type TaskRecord } from "../plan/records.ts";
 import { TASK_STATES } from "../plan/task-state.ts";
 import type { Connection, Query } from "./connection.ts";
 import { ledgerSchema, nextTurnSchema, taskSpecSchema, waitSchema, workflowSchema } from "./plan-shapes.ts";
@@ -52,7 +52,7 @@ const RECORD_COLUMNS: Columns<TaskRecord> = {
   nextTurn: json("next_turn", nextTurnSchema),
   wish: orNull(word("wish", ["cancel", "pause", "skip"])),
   holdsClaims: flag("holds_claims"),
-  isApproved: flag("is_approved"),
+  consent: orNull(word("consent", CONSENTS)),
   mergedSha: orNull(text("merged_sha")),
   proposedBy: orNull(text("proposed_by")),
   spec: json("spec", taskSpecSchema),

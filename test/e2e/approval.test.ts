@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { BUILD, Ground } from "./engine-support.ts";
+import { until } from "../support/until.js";
 
 let ground: Ground;
 
@@ -38,6 +39,33 @@ test.each([
   await repo.control("approve", { task: "p/a" });
   expect(await repo.settled(plan)).toBe("succeeded");
   expect(ground.trace("verify")).toHaveLength(1);
+  expect(repo.merges()).toEqual({ a: 1 });
+});
+
+test("M4: a conflict mended by hand and merged by name approves no hooks that the branch brings", async () => {
+  const repo = ground.main;
+  const commands = { hook: "mkdir .husky; echo true > .husky/pre-commit", shared: "echo agent > shared.txt" };
+  const gate = join(ground.traces, "gate");
+  const prompt = `${commands.hook}; ${commands.shared}; while [ ! -e '${gate}' ]; do sleep 0.05; done`;
+  const plan = await repo.submit("p", [{ id: "a", prompt, merge: "manual" }]);
+  await repo.untilState("p/a", "running");
+  await until("its worktree is made", async () => (await repo.task("p/a")).worktree !== null);
+  repo.commit("meanwhile", { "shared.txt": "person\n" });
+  writeFileSync(gate, "");
+  await repo.untilState("p/a", "waiting:manual-merge");
+  await repo.control("merge", { task: "p/a" });
+  await repo.untilState("p/a", "waiting:conflict");
+  const { worktree } = await repo.task("p/a");
+  repo.gitAt(worktree ?? "", "merge", "-q", "-X", "ours", "-m", "mended", "main");
+  await repo.control("merge", { task: "p/a" });
+  await repo.untilState("p/a", "waiting:approval");
+  // Said once more it is no approval either.
+  await repo.control("merge", { task: "p/a" });
+  await repo.untilState("p/a", "waiting:approval");
+  expect((await repo.task("p/a")).why?.message).toContain(".husky/pre-commit");
+  expect(repo.merges()).toEqual({});
+  await repo.control("approve", { task: "p/a" });
+  expect(await repo.settled(plan)).toBe("succeeded");
   expect(repo.merges()).toEqual({ a: 1 });
 });
 

@@ -266,7 +266,7 @@ export class Account {
     if (repairs >= this.limits.repairs) return this.#mustBe(task, task.wait?.code === "verify", "too many repairs");
     this.#backToFirst(key, { repairs: repairs + 1 });
     // What somebody let through was another state of the work.
-    const isAsWanted = task.state === "ready" && task.nextTurn.kind === "repair" && !task.isApproved;
+    const isAsWanted = task.state === "ready" && task.nextTurn.kind === "repair" && task.consent === null;
     this.#mustBe(task, isAsWanted, "a repair");
   }
 

@@ -46,6 +46,6 @@ export function emptyBook(): Book {
     used: new Map(),
     aside: new Map(),
     told: new Map(),
-    letThrough: new Set(),
+    letThrough: new Map(),
   };
 }

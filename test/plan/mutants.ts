@@ -674,14 +674,21 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "let through: what is to be merged by hand is merged at once",
     file: "outcomes.ts",
-    from: `if (record.spec.merge === "manual" && !record.isApproved) {`,
-    to: `if (record.spec.merge === "manual" && record.isApproved) {`,
+    from: `if (record.spec.merge === "manual" && record.consent === null) {`,
+    to: `if (record.spec.merge === "manual" && record.consent !== null) {`,
+    promises: ["let through"],
+  },
+  {
+    name: "let through: who asks for a merge has approved what needs approval",
+    file: "controls.ts",
+    from: `node.record.consent ??= "merge";`,
+    to: `node.record.consent = "approve";`,
     promises: ["let through"],
   },
   {
     name: "let through: an approval counts for what is done after something was said",
     file: "tell.ts",
-    from: `record.isApproved = false;\n  // Who is told`,
+    from: `record.consent = null;\n  // Who is told`,
     to: `// Who is told`,
     promises: ["let through"],
   },
@@ -702,7 +709,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "approval: of one state of the work counts for the next",
     file: "outcomes.ts",
-    from: `// What a person had let through was another state of the work.\n        record.isApproved = false;`,
+    from: `// What a person had let through was another state of the work.\n        record.consent = null;`,
     to: ``,
     promises: ["consequence"],
   },

@@ -206,7 +206,7 @@ function randomMergeEnd(world: World, record: TaskRecord): MergeEnd {
   const command = `orchestrator merge ${key}`;
   const code = random.pick<WaitCode>(["conflict", "target", "manual-merge", "approval"]);
   if (code !== "approval") return { type: "wait", code, message: code, command };
-  if (record.isApproved) return { type: "again" };
+  if (record.consent === "approve") return { type: "again" };
   return { type: "wait", code, message: "it changes hooks", command: `orchestrator approve ${key}` };
 }
 
@@ -223,8 +223,8 @@ export function mergeArrives(world: World): boolean {
 export function checkoutChanges(world: World): void {
   const { random, board } = world;
   const waiting = [...world.tasks()].filter(
-    ({ wait, spec, isApproved }) =>
-      wait?.code === "target" || (wait?.code === "manual-merge" && (spec.merge !== "manual" || isApproved)),
+    ({ wait, spec, consent }) =>
+      wait?.code === "target" || (wait?.code === "manual-merge" && (spec.merge !== "manual" || consent !== null)),
   );
   const task = random.choose(waiting, taskKey);
   if (task === undefined) return;

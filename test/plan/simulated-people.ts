@@ -89,7 +89,8 @@ function bookAction(
   // Somebody who approves vouches for the step that rejected.
   if (action === "approve" && waitBefore === "review") account.pass(record);
   if (action === "release") account.release(key);
-  if (action === "merge" || (action === "approve" && waitBefore === "approval")) account.book.letThrough.add(key);
+  if (action === "approve" && waitBefore === "approval") account.book.letThrough.set(key, "approve");
+  if (action === "merge" && !account.book.letThrough.has(key)) account.book.letThrough.set(key, "merge");
   if (action !== "retry" || record.state === "running") return;
   // A retry of one that goes already is done: it spends nothing and gives nothing back.
   if (!goesOn) account.retry(key, waitBefore === "verify");

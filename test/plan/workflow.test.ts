@@ -65,7 +65,7 @@ describe("W1: steps", () => {
     round();
     round();
     controlTask(board, "p/a", "approve", NOW_MS);
-    expect(a).toMatchObject({ state: "ready", step: 2, provider: "of-tester", isApproved: false });
+    expect(a).toMatchObject({ state: "ready", step: 2, provider: "of-tester", consent: null });
   });
 
   test("cancelled while it waits for that person and opened again, it goes to who does the task", () => {
@@ -157,7 +157,7 @@ test("a proposal that was approved has not approved what it later changes", () =
   board.move(node, "waiting", { wait });
   expect(start(board)).toEqual([]);
   controlTask(board, "p/a", "approve", NOW_MS);
-  expect(node.record).toMatchObject({ state: "ready", isApproved: false });
+  expect(node.record).toMatchObject({ state: "ready", consent: null });
 });
 
 describe("X3: what waits for a person's word lands only as it was let through", () => {
@@ -185,7 +185,7 @@ describe("X3: what waits for a person's word lands only as it was let through", 
     expect(tellTask(board, "p/a", "do more", NOW_MS).type).toBe("opened");
     start(board);
     succeed(board, "p/a", true);
-    expect(board.node("p/a").record).toMatchObject({ wait: { code: "manual-merge" }, isApproved: false });
+    expect(board.node("p/a").record).toMatchObject({ wait: { code: "manual-merge" }, consent: null });
   });
 });
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FAILURE_CAUSES } from "../../src/plan/failure-cause.ts";
 import {
+  CONSENTS,
   TURN_KINDS as NEXT_TURN_KINDS,
   type Budget,
   type ProviderHealth,
@@ -116,7 +117,7 @@ const task: fc.Arbitrary<Omit<TaskRecord, "planId" | "id" | "ordinal" | "spec">>
   }),
   wish: orNull(fc.constantFrom("cancel", "pause", "skip")),
   holdsClaims: fc.boolean(),
-  isApproved: fc.boolean(),
+  consent: orNull(fc.constantFrom(...CONSENTS)),
   mergedSha: orNull(anyText),
 });
 

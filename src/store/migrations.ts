@@ -334,7 +334,16 @@ ALTER TABLE tasks DROP COLUMN is_approved;
 `;
 
 /** Step n brings the schema from version n-1 to n. */
-export const MIGRATIONS: readonly string[] = [BEGIN, QUESTIONS, MESSAGES, FOLLOW_UPS, WORKFLOWS, CHAINS, BUDGETS, CONSENT];
+export const MIGRATIONS: readonly string[] = [
+  BEGIN,
+  QUESTIONS,
+  MESSAGES,
+  FOLLOW_UPS,
+  WORKFLOWS,
+  CHAINS,
+  BUDGETS,
+  CONSENT,
+];
 
 /** Brings `database` to the newest version; does nothing when it is there. Throws what SQLite throws. */
 export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {

@@ -155,6 +155,8 @@ export const createApp: CreateHost = async (options) => {
 
 /** Who starts an engine connects as soon as it listens; it may also have died meanwhile. */
 const FIRST_CLIENT_WITHIN_MS = 15_000;
+/** From its keys to the change that it came for. */
+const FIRST_CHANGE_WITHIN_MS = 500;
 
 interface HostParts {
   readonly app: AppAccess;
@@ -197,7 +199,8 @@ class Host implements EngineHost {
     if (changed.length > 0 && !scheduler.isStopping && !room.room.isCritical) {
       takeNewVariables(app.parts, (work) => scheduler.commit(work), changed);
     }
-    scheduler.letGo();
+    // Who stopped everything and now cancels a plan must not have its agents started again first.
+    scheduler.letGoWithin(FIRST_CHANGE_WITHIN_MS);
   }
 
   tools(): readonly ToolListing[] {
@@ -220,7 +223,9 @@ class Host implements EngineHost {
       // Before anything has happened: what can't be stored must not look as if it had been done.
       return { ok: false, code: "STATE_UNUSABLE", message: stateIsFull(this.#parts.options.stateDir), details: {} };
     }
-    return await callOperation(this.#parts.app, name, input, call);
+    const result = await callOperation(this.#parts.app, name, input, call);
+    if (result.ok && call.caller.role === "operator" && !isReading(name)) this.#parts.scheduler.letGo();
+    return result;
   };
 
   canMove(): boolean {
@@ -245,6 +250,8 @@ class Host implements EngineHost {
 
   lastClientLeft(): void {
     this.#parts.app.parts.log("info", "the last client left", {});
+    // It came to look only.
+    this.#parts.scheduler.letGo();
   }
 
   onLastClientExit(): "continue" | "stop" {

@@ -14,6 +14,7 @@ export class NextLook {
   #isDue = false;
   #isHeld = true;
   #hasEnded = false;
+  #heldUntilMs = Infinity;
   #cancelHold: (() => void) | null = null;
   #cancelTimer: (() => void) | null = null;
 
@@ -40,8 +41,12 @@ export class NextLook {
     this.#cancelTimer = this.#clock.schedule(waitMs, () => this.soon());
   }
 
-  /** `onTooLong` is called when nobody has let it go by then. */
+  /** `onTooLong` is called when nobody has let it go by then. The earliest time that was named counts. */
   holdFor(forMs: number, onTooLong: () => void): void {
+    const untilMs = this.#clock.monotonicMs() + forMs;
+    if (!this.#isHeld || this.#hasEnded || untilMs >= this.#heldUntilMs) return;
+    this.#heldUntilMs = untilMs;
+    this.#cancelHold?.();
     this.#cancelHold = this.#clock.schedule(forMs, onTooLong);
   }
 

@@ -98,8 +98,13 @@ export class Scheduler {
     this.#roomWatch.start();
     this.questions.start();
     if (firstClientWithinMs === 0) this.letGo();
-    else this.#nextLook.holdFor(firstClientWithinMs, () => this.letGo());
+    else this.letGoWithin(firstClientWithinMs);
     return { recovered };
+  }
+
+  /** Begins to decide after `ms`, unless `letGo` or an earlier time comes first. */
+  letGoWithin(ms: number): void {
+    this.#nextLook.holdFor(ms, () => this.letGo());
   }
 
   /**

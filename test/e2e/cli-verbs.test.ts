@@ -1,6 +1,6 @@
 /** The verbs beside `run`: looking, steering, and the engine's life. */
 import { spawn } from "node:child_process";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { commandTask as task, jsonLines, openCliScene, type CliScene } from "../cli/cli-scene.ts";
@@ -207,6 +207,24 @@ describe("the engine's life", () => {
     await untilState("kept/a", "succeeded");
     expect(scene.read("a.txt")).toBe("a\n");
   });
+
+  test.each([["cancel"], ["pause"]])(
+    "R4: a plan that was stopped is not started again by its own %s",
+    async (action) => {
+      const starts = `echo x >> '${scene.folder}/starts'`;
+      await detach({ name: "ended", tasks: [task("a", `${starts}; sleep 300`), task("b", `${starts}; sleep 300`)] });
+      const begun = (): number => readFileSync(`${scene.folder}/starts`, "utf8").length / 2;
+      await until("both run", () => existsSync(`${scene.folder}/starts`) && begun() === 2);
+      expect((await scene.run(["stop"])).code).toBe(0);
+      expect((await scene.run([action, "ended"])).code).toBe(0);
+      const { plans } = await json<{ plans: { running: number; tasks: { state: string }[] }[] }>("status", "ended");
+      expect(plans[0]?.tasks.map(({ state }) => state)).toEqual(
+        action === "cancel" ? ["cancelled", "cancelled"] : ["waiting", "waiting"],
+      );
+      expect((await json<{ processes: { label: string }[] }>("ps")).processes).toEqual([]);
+      expect(begun()).toBe(2);
+    },
+  );
 
   test("serve runs it in the foreground: others use it, a second one is refused, Ctrl-C ends it in order", async () => {
     const serve = scene.start(["serve"]);

@@ -77,7 +77,8 @@ export class StandInClaude {
   #told(name: string): StandInTurn[] {
     const file = join(this.#home, name);
     if (!existsSync(file)) return [];
-    const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+    // Whole lines: it may be writing one at this moment.
+    const lines = readFileSync(file, "utf8").split("\n").slice(0, -1);
     return lines.map((line) => JSON.parse(line) as StandInTurn);
   }
 }

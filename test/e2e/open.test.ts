@@ -32,10 +32,9 @@ function script(name: string, text: string): void {
 function lines(name: string): Fields[] {
   const file = join(ground.home, name);
   if (!existsSync(file)) return [];
-  return readFileSync(file, "utf8")
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line) as Fields);
+  // Whole lines: one may be written at this moment.
+  const whole = readFileSync(file, "utf8").split("\n").slice(0, -1);
+  return whole.map((line) => JSON.parse(line) as Fields);
 }
 
 interface Running {

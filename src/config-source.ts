@@ -176,7 +176,7 @@ function planSettings(config: Config, path: string): PlanSettings {
   }
   const roles: Record<string, RoleSettings> = {};
   for (const [name, role] of Object.entries(config.roles)) {
-    const { model, systemPrompt, tools, permissions } = role;
+    const { model, systemPrompt, tools, permissions, push } = role;
     const [provider = "", ...otherProviders] = resolveProviders(role, automatic, isInstalled);
     roles[name] = {
       name,
@@ -186,6 +186,7 @@ function planSettings(config: Config, path: string): PlanSettings {
       systemPrompt,
       tools,
       permissions,
+      push,
     };
   }
   return {

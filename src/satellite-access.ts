@@ -4,6 +4,7 @@ import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ClientFacts } from "./engine/engine-host.ts";
 import { engineEnvironment } from "./engine/environment.ts";
+import { writeFence } from "./git/fence.ts";
 import type { Caller } from "./operations/operation.ts";
 import type { Parts, SatelliteAccess } from "./scheduler/parts.ts";
 
@@ -13,7 +14,7 @@ export function childEnvironment(): Record<string, string> {
   return rest;
 }
 
-/** Writes the `orchestrator` command for agents' PATH and names the program that is their MCP server. */
+/** Writes the `orchestrator` command for agents' PATH and the hooks of their git, and names the program that is their MCP server. */
 export function satelliteAccess(stateDir: string): SatelliteAccess {
   const binFolder = join(stateDir, "bin");
   mkdirSync(binFolder, { recursive: true, mode: 0o700 });
@@ -31,7 +32,9 @@ export function satelliteAccess(stateDir: string): SatelliteAccess {
     const value = process.env[name];
     if (value !== undefined) environment[name] = value;
   }
-  return { pipe: { command: process.execPath, args: [pipe] }, binFolder, environment };
+  const hooksFolder = join(stateDir, "agent-hooks");
+  writeFence(hooksFolder);
+  return { pipe: { command: process.execPath, args: [pipe] }, binFolder, hooksFolder, environment };
 }
 
 function shellWord(text: string): string {

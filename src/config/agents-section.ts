@@ -27,6 +27,7 @@ export const roleSection = z
     permissions: z
       .enum(["read", "edit", "full"])
       .describe("read: looks only · edit: a coder's work in its worktree · full: whatever the CLI can do."),
+    push: z.boolean().describe("May its agents `git push`? false: their git refuses to."),
   })
   .describe("A role: who does a task and how.");
 

@@ -32,7 +32,7 @@ End with report_result and a verdict: approve, or reject with what failed, how t
 export const ENTRY_DEFAULTS = {
   provider: { args: [], env: {}, passEnv: [], limit: null, prices: {} },
   price: { cachedInput: null },
-  role: { provider: null, model: null, systemPrompt: null, tools: null, permissions: "edit" },
+  role: { provider: null, model: null, systemPrompt: null, tools: null, permissions: "edit", push: false },
   workflow: { maxRounds: 2 },
   step: { prompt: null },
   followUp: {

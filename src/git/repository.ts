@@ -38,7 +38,7 @@ import {
 import { changeTurns } from "./change-turns.ts";
 import { trailersOf, type CommitTrailers } from "./commit-message.ts";
 import { configuredEmail, identityReader } from "./identity.ts";
-import { listKept, type KeptRef } from "./kept-refs.ts";
+import { keepCommit, listKept, type KeptRef } from "./kept-refs.ts";
 import { moveTarget, type MoveOptions, type MoveOutcome } from "./move-target.ts";
 import { deleteQueueWorktree, deleteQueueWorktrees, queueWorktreeAt } from "./queue-worktrees.ts";
 import { pathText } from "./paths.ts";
@@ -212,6 +212,11 @@ export class Repository {
     if (!ref.startsWith(OWN_REFS)) throw new AppError("INPUT_INVALID", `${ref} is not below ${OWN_REFS}.`);
     const change = { ref, to: sha, ...condition };
     return await this.#core.mutate(() => refs.changeRefs(this.#core.place, [change], "orchestrator"));
+  }
+
+  /** A ref under `refs/orchestrator/kept/` for `sha`, a new one or the one that keeps it already. */
+  async keep(task: { readonly planId: string; readonly taskId: string }, sha: string, why: string): Promise<KeptRef> {
+    return await this.#core.mutate(() => keepCommit(this.#core.place, task, sha, why));
   }
 
   async keptRefs(of: { readonly planId?: string; readonly taskId?: string } = {}): Promise<KeptRef[]> {

@@ -19,6 +19,7 @@ import { taskKey, type TaskKey, type TaskRecord } from "../plan/records.ts";
 import { isReview } from "../plan/workflow.ts";
 import type { QuestionDesk } from "../questions/question-desk.ts";
 import type { ExitReport, ManagedProcess, StopReason } from "../process/process-manager.ts";
+import { gitVariables } from "./agent-git.ts";
 import { endOf, failure, stoppedBy, writeBrokenEnd, writeEnd, type Ended } from "./attempt-end.ts";
 import { AttemptHistory } from "./attempt-history.ts";
 import { noteRunning, noteSession, noteStart } from "./attempt-notes.ts";
@@ -34,7 +35,7 @@ import { judge, stepFiles } from "./review.ts";
 import { askedInstead } from "./question-wait.ts";
 import { OpenTools, watchForStall } from "./stall-watch.ts";
 import { takeDecomposition } from "./take-decomposition.ts";
-import { excludeVariables } from "./worktree-setup.ts";
+import { tellUserState, userStateBefore } from "./tell-user-state.ts";
 
 interface LiveAttempt extends Preparing {
   readonly id: string;
@@ -244,14 +245,19 @@ export class AttemptRunner {
         crashPoint("attempt-session-noted");
       }
     };
-    const exclude = await excludeVariables(prepared.place.gitDir);
+    const env = { ...environment, ...command.env };
+    const usersState = await userStateBefore(this.#parts);
     const child = processes.start({
       id: live.id,
       label: `${taskKey(task)} (${prepared.provider.name})`,
       file: command.file,
       args: command.args,
       cwd: command.cwd,
-      env: { ...environment, ...command.env, ...exclude, ...taskVariables(task, prepared.slot) },
+      env: {
+        ...env,
+        ...(await gitVariables(this.#parts, prepared, env)),
+        ...taskVariables(task, prepared.slot),
+      },
       stdin: command.stdin,
       keepStdinOpen: command.hearsMore === true,
       deadlineMs: this.#deadlineMs(task, live),
@@ -273,6 +279,7 @@ export class AttemptRunner {
     live.turn?.end();
     endStallWatch();
     live.process = null;
+    await tellUserState(this.#parts, this.#commit, task, live.id, usersState);
     return report;
   }
 

@@ -24,6 +24,8 @@ export interface SatelliteAccess {
   readonly environment: Readonly<Record<string, string>>;
   /** A folder with an `orchestrator` command, put first on an agent's PATH. */
   readonly binFolder: string;
+  /** The folder of the fence's hooks. */
+  readonly hooksFolder: string;
 }
 
 export interface MachineRoom {

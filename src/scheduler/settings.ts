@@ -27,6 +27,8 @@ export interface RoleSettings {
   readonly systemPrompt: string | null;
   readonly tools: readonly string[] | null;
   readonly permissions: Permissions;
+  /** May its agents push to remotes? Absent in plans of before: no. */
+  readonly push?: boolean;
 }
 
 export interface WorkflowSettings {

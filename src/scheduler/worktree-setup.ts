@@ -75,13 +75,12 @@ async function bringFiles(parts: Parts, place: TaskPlace, { copy, link }: Worktr
 }
 
 /**
- * The environment in which an agent's own `git add -A` leaves out what was brought in. A pattern such as
- * `node_modules/` does not match a link of that name, and not everybody ignores their `.env`.
+ * The value of `core.excludesFile` with which an agent's own `git add -A` leaves out what was brought in; null: nothing
+ * was. A pattern such as `node_modules/` does not match a link of that name, and not everybody ignores their `.env`.
  */
-export async function excludeVariables(gitDir: string): Promise<Record<string, string>> {
+export async function excludeFileOf(gitDir: string): Promise<string | null> {
   const file = join(gitDir, EXCLUDE_FILE);
-  if ((await kindOf(file)) === "missing") return {};
-  return { GIT_CONFIG_COUNT: "1", GIT_CONFIG_KEY_0: "core.excludesFile", GIT_CONFIG_VALUE_0: file };
+  return (await kindOf(file)) === "missing" ? null : file;
 }
 
 /** The user's own list, whose place this file takes, and the paths. */

@@ -127,6 +127,7 @@ describe("layers", () => {
       systemPrompt: null,
       tools: ["developer"],
       permissions: "edit",
+      push: false,
     });
   });
 

@@ -118,7 +118,12 @@ export class World {
       log: (level, message, facts) => this.logs.push(`${level} ${message} ${JSON.stringify(facts)}`),
       engineId,
       attemptsFolder: join(state, "attempts"),
-      satellite: { pipe: { command: "false", args: [] }, binFolder: join(this.folder, "bin"), environment: {} },
+      satellite: {
+        pipe: { command: "false", args: [] },
+        binFolder: join(this.folder, "bin"),
+        hooksFolder: join(this.folder, "agent-hooks"),
+        environment: {},
+      },
       endLeftovers: async () => (await endLeftovers(engineId)).ended.length,
       backend: createBackend,
       settingsOf: (planId) => JSON.parse(store.plans.get(planId)?.config ?? "{}") as PlanSettings,

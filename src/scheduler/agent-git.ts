@@ -18,7 +18,7 @@ export async function gitVariables(
     ["gc.auto", "0"],
     ...(excludeFile === null ? [] : [["core.excludesFile", excludeFile]]),
   ];
-  const given = Number(environment["GIT_CONFIG_COUNT"] ?? 0);
+  const given = Number(environment["GIT_CONFIG_COUNT"]) || 0;
   const { branch, gitDir } = place;
   const { commonDir } = repository;
   return {

@@ -32,9 +32,7 @@ export async function tellUserState(
     const notes: string[] = [];
     for (const sha of takenStashes) {
       const { ref } = await parts.repository.keep({ planId, taskId }, sha, "orchestrator: a stash entry went");
-      notes.push(
-        `a stash entry went while it ran, and is kept as ${ref}; to have it back: git stash store -m kept ${sha}`,
-      );
+      notes.push(`a stash entry went while it ran, and is kept: git stash apply ${ref} has its changes back`);
     }
     if (files.length > 0) {
       const names = files.slice(0, 5).join(", ");

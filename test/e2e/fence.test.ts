@@ -44,7 +44,7 @@ test("3.7: an agent that would move the target, stash, branch, tag or push is re
   const [kept] = repo.keptRefs();
   expect(repo.git("show", `${kept ?? ""}:README.md`)).toBe("the user's, stashed");
   const { events } = await repo.call("read_log", { task: "p/a", limit: 1000 });
-  expect(JSON.stringify(events)).toContain(`is kept as ${kept ?? ""}; to have it back: git stash store`);
+  expect(JSON.stringify(events)).toContain(`is kept: git stash apply ${kept ?? ""}`);
   expect(JSON.stringify(events)).toContain("git's own folder was changed: config;");
 });
 

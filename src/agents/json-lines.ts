@@ -23,7 +23,10 @@ const SHOWN_LENGTH = 1024;
 export class JsonLines {
   readonly #maxLineLength: number;
   #line = "";
-  #droppedLength = 0;
+  /** Characters of the line so far, also those that were dropped. */
+  #length = 0;
+  /** Of a line that became too long; null of any other. */
+  #head: string | null = null;
 
   constructor(options: JsonLinesOptions = {}) {
     this.#maxLineLength = options.maxLineLength ?? MAX_LINE_LENGTH;
@@ -50,19 +53,26 @@ export class JsonLines {
   }
 
   #add(piece: string): void {
-    const room = this.#maxLineLength - this.#line.length;
-    this.#line += piece.length <= room ? piece : piece.slice(0, room);
-    this.#droppedLength += Math.max(0, piece.length - room);
+    this.#length += piece.length;
+    if (this.#length <= this.#maxLineLength) {
+      this.#line += piece;
+      return;
+    }
+    // Its beginning alone, as a string of its own: a slice would hold all of the other in memory.
+    if (this.#head === null)
+      this.#head = Buffer.from((this.#line + piece).slice(0, Math.min(SHOWN_LENGTH, this.#maxLineLength))).toString();
+    this.#line = "";
   }
 
   #finishLine(lines: OutputLine[]): void {
     const line = this.#line;
-    const droppedLength = this.#droppedLength;
+    const length = this.#length;
+    const head = this.#head;
     this.#line = "";
-    this.#droppedLength = 0;
-    if (droppedLength > 0) {
-      const total = line.length + droppedLength;
-      lines.push({ text: `${line.slice(0, SHOWN_LENGTH)}… (a line of ${total} characters, dropped)` });
+    this.#length = 0;
+    this.#head = null;
+    if (head !== null) {
+      lines.push({ text: `${head}… (a line of ${length} characters, dropped)` });
       return;
     }
     const trimmed = line.endsWith("\r") ? line.slice(0, -1) : line;

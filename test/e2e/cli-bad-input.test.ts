@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { commandTask, openCliScene, type CliResult, type CliScene, type SceneOptions } from "../cli/cli-scene.ts";
+import { until } from "../support/until.js";
 
 function expectRefusal({ code, stdout, stderr }: CliResult, expected: { code: number; says: string | RegExp }): void {
   expect(stderr).toMatch(/^error: /);
@@ -100,6 +101,8 @@ describe("a wrong plan ends with 2, names what is wrong, and makes no branch, wo
   afterAll(async () => {
     const status = await scene.run(["status", "--json"]);
     expect(JSON.parse(status.stdout)).toMatchObject({ plans: [] });
+    // Of engines that were started at once one may come when the others are gone; it leaves after this client of its.
+    await until("no engine is left", () => !existsSync(join(scene.repository, ".git", "orchestrator")));
     expectNoTrace(scene);
     await scene.leave();
   });
